@@ -1,6 +1,6 @@
 """Face liveness for RGB-IR, RGB-depth and IR-depth camera rigs.
 
-The Python API is `load_pipeline` and what it returns::
+The Python API is `load_pipeline` and the `Pipeline` that it returns::
 
     import adsn
 
@@ -9,7 +9,7 @@ The Python API is `load_pipeline` and what it returns::
     if result.is_live:
         ...
 
-Importing the package loads nothing else: OpenCV, ONNX Runtime and the model load when a pipeline does.
+Importing the package loads nothing else: OpenCV, ONNX Runtime and the model are loaded with a pipeline.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    # Not `runtime.core.lazy`: importing this package has to work before it is clear whose ``runtime`` is on the path.
+    # `runtime.core.lazy` is not used, because importing this package must work even if a different ``runtime`` is on
+    # the path.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
@@ -62,7 +63,7 @@ def __getattr__(name: str) -> object:
 
 
 def _explained(error: ModuleNotFoundError) -> ImportError:
-    """Return the error, or one that says that another package called ``runtime`` is in the way."""
+    """Return the error, or one that says that a different package called ``runtime`` hides ours."""
     if not (error.name or "").startswith("runtime."):
         return error
     import runtime

@@ -1,9 +1,10 @@
-"""ISO/IEC 30107-3 metrics over presentations, with confidence intervals. No torch, because calibration uses them too.
+"""ISO/IEC 30107-3 metrics over presentations, with confidence intervals. Does not need torch, because calibration uses
+it too.
 
-Intervals and AUC import SciPy when they are computed, so that a command's ``--help`` needs no extra.
+SciPy is imported only when intervals and AUC are computed, so that ``--help`` of a command needs no extra.
 
-Formulae: ISO/IEC 30107-3:2023 clauses on attack presentation and bona fide presentation classification.
-Interval: Clopper and Pearson, Biometrika 26 (1934).
+Formulae: ISO/IEC 30107-3:2023 clauses on attack presentation and bona fide presentation classification. Interval:
+Clopper and Pearson, Biometrika 26 (1934).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Rate:
 
     @property
     def value(self) -> float:
-        """Fraction of errors; NaN without trials, which is neither above nor below any limit."""
+        """Fraction of errors. NaN without trials, so that it is neither above nor below any limit."""
         return self.errors / self.trials if self.trials else math.nan
 
     @property
@@ -43,8 +44,8 @@ class Rate:
 class Report:
     """Error rates at one threshold. `worst` is the headline: the species that is accepted most often.
 
-    A presentation without a score is a non-response. It counts in ``apnrr`` or ``bpnrr`` but not as a classification
-    error, because nothing was classified. It never opens anything.
+    A presentation without a score is a non-response. It counts in ``apnrr`` or ``bpnrr``, but not as a classification
+    error, because nothing was classified. A non-response never opens anything.
     """
 
     threshold: float
@@ -55,13 +56,14 @@ class Report:
 
     @property
     def worst(self) -> tuple[str, Rate]:
-        """The species with the highest APCER, among those with a scored presentation."""
+        """The species with the highest APCER, among those with at least one score, and its APCER."""
         scored = [item for item in self.apcer.items() if item[1].trials]
         return max(scored, key=lambda item: (item[1].value, item[0]), default=("", Rate(0, 0)))
 
     @property
     def acer(self) -> float:
-        """Mean of the worst species' APCER and BPCER. Not an ISO/IEC 30107-3 measure; for comparison with papers."""
+        """Mean of BPCER and the APCER of the worst species. Not a measure of ISO/IEC 30107-3; for comparison with
+        papers."""
         return (self.worst[1].value + self.bpcer.value) / 2
 
 
@@ -85,9 +87,9 @@ def presentation_scores(
 
 
 def rates(scores: ArrayLike, species: Sequence[str], threshold: float) -> Report:
-    """Return the APCER of each species and the BPCER at ``threshold``; one score per presentation, NaN: non-response.
+    """Return the APCER of each species and the BPCER at ``threshold``.
 
-    Live means score >= threshold.
+    ``scores``: one per presentation, NaN for a non-response. Live means score >= threshold.
 
     Raises:
         ValueError: the number of species differs from the number of scores, or a score is infinite.
@@ -111,9 +113,10 @@ def rates(scores: ArrayLike, species: Sequence[str], threshold: float) -> Report
 
 
 def auc(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Return the area under the ROC curve: the chance that a bona fide score beats an attack's, ties counting half.
+    """Return the area under the ROC curve.
 
-    NaN without bona fide or without attack scores.
+    This is the probability that a bona fide score is higher than an attack score; ties count half. NaN without bona
+    fide or without attack scores.
     """
     from scipy.stats import rankdata
 
@@ -121,13 +124,13 @@ def auc(scores: ArrayLike, labels: ArrayLike) -> float:
     positives, negatives = int(live.sum()), int((~live).sum())
     if not positives or not negatives:
         return math.nan
-    # Mann-Whitney U divided by its largest value.
+    # This is the Mann-Whitney U divided by its maximum.
     return float((rankdata(values)[live].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
 def clopper_pearson(errors: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the two-sided exact interval of a binomial proportion; (0, 1) without trials."""
-    from scipy.special import betaincinv  # the quantile of a beta distribution, as scipy.stats.beta.ppf
+    """Return the two-sided exact interval of a binomial proportion, or (0, 1) without trials."""
+    from scipy.special import betaincinv  # quantile of a beta distribution, like scipy.stats.beta.ppf
 
     if not 0 <= errors <= trials:
         raise ValueError(f"0 <= errors <= trials must hold, not {errors} of {trials}.")
@@ -152,7 +155,7 @@ def threshold_for_apcer(scores: ArrayLike, species: Sequence[str], apcer: float)
     for species_name in set(species) - {BONA_FIDE}:
         ordered = np.sort(values[species_array == species_name])[::-1]
         allowed = math.floor(apcer * len(ordered) + 1e-9)
-        # Just above the highest score that must not pass.
+        # Just above the highest score that must be refused.
         thresholds.append(
             float(np.nextafter(ordered[min(allowed, len(ordered) - 1)], 2.0)) if allowed < len(ordered) else 0.0
         )
@@ -162,9 +165,9 @@ def threshold_for_apcer(scores: ArrayLike, species: Sequence[str], apcer: float)
 
 
 def bpcer_at_apcer(scores: ArrayLike, species: Sequence[str], apcer: float) -> tuple[float, Rate]:
-    """Return the threshold at which every species' APCER is at most ``apcer``, and the BPCER there.
+    """Return the threshold at which the APCER of every species is at most ``apcer``, and the BPCER at that threshold.
 
-    With 0.10, 0.05 and 0.01 the BPCER is the BPCER10, BPCER20 and BPCER100 of reports.
+    For 0.10, 0.05 and 0.01 this BPCER is called BPCER10, BPCER20 and BPCER100.
     """
     values, species_array = _answered(scores, species)
     threshold = threshold_for_apcer(values, species_array, apcer)
@@ -172,14 +175,14 @@ def bpcer_at_apcer(scores: ArrayLike, species: Sequence[str], apcer: float) -> t
 
 
 def apcer_at_bpcer(scores: ArrayLike, species: Sequence[str], bpcer: float) -> tuple[float, str, Rate]:
-    """Return the strictest threshold with at most ``bpcer``, and the worst species' name and APCER there."""
+    """Return the strictest threshold with at most this BPCER, and the name and APCER of the worst species there."""
     values, species_array = _answered(scores, species)
     threshold = threshold_for_bpcer(values[np.array(species_array) == BONA_FIDE], bpcer)
     return threshold, *rates(values, species_array, threshold).worst
 
 
 def detection_eer(scores: ArrayLike, species: Sequence[str]) -> float:
-    """Return the D-EER: the mean of the worst species' APCER and BPCER at the threshold where they differ least."""
+    """Return the D-EER: the mean of BPCER and worst APCER at the threshold where they differ least."""
     values, species_array = _answered(scores, species)
     best = (math.inf, math.nan)
     for threshold in np.append(np.unique(values), np.nextafter(values.max(), 2.0)):
@@ -190,7 +193,7 @@ def detection_eer(scores: ArrayLike, species: Sequence[str]) -> float:
 
 
 def _answered(scores: ArrayLike, species: Sequence[str]) -> tuple[NDArray[np.float64], list[str]]:
-    """Remove non-responses, to which no threshold applies."""
+    """Return scores and species without non-responses, to which no threshold applies."""
     values = np.asarray(scores, np.float64)
     kept = ~np.isnan(values)
     return values[kept], [species_name for species_name, keep in zip(species, kept.tolist(), strict=True) if keep]
@@ -213,11 +216,11 @@ def subject_bootstrap(
 
     Source: Efron, Ann. Statist. 7, 1979.
 
-    Presentations of one subject are correlated, which Clopper-Pearson ignores; resampling whole subjects keeps them
-    together. Rounds in which the statistic is undefined (NaN) do not count.
+    Presentations of one subject are correlated, which Clopper-Pearson intervals ignore. Resampling whole subjects keeps
+    their presentations together. Rounds in which the statistic is undefined (NaN) do not count.
 
     Raises:
-        ValueError: fewer than two subjects, or a statistic that is never defined.
+        ValueError: there are fewer than two subjects, or the statistic is never defined.
     """
     values, species_array, owners = np.asarray(scores, np.float64), np.array(species), np.array(subjects)
     names = np.unique(owners)

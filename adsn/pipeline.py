@@ -1,4 +1,4 @@
-"""The Python API: one pair of images in, one decision out."""
+"""The Python API: decide on a pair of images."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class ColourOrderWarning(UserWarning):
 class Result:
     """The decision on one pair, and its basis.
 
-    Only ``decision == "live"`` may open anything; `is_live` says just that.
+    Only ``decision == "live"`` may open anything, which is what `is_live` checks.
 
-    ``score``: the network's score, 0 (attack) to 1 (bona fide), regardless of the quality gates. ``threshold``: the
-    lowest score that is live. ``reasons``: stable codes that explain ``spoof`` and ``uncertain``.
-    ``stream_scores``: modality → score of its stream alone. ``face``: the face box in pixels of the ``face_image``.
-    ``boxes``: modality → face box in that image. ``checks``: the quality gates with measured value, accepted range and
-    status. ``timing_ms``: stage → milliseconds.
+    ``score``: score of the network, 0 (attack) to 1 (bona fide), regardless of the quality gates. ``threshold``: lowest
+    score that is live. ``reasons``: stable codes that explain ``spoof`` and ``uncertain``. ``stream_scores``: modality
+    → score of its stream alone. ``face``: face box in pixels of the image ``face_image``. ``boxes``: modality → face
+    box in that image. ``checks``: quality gates with measured value, accepted range and status. ``timing_ms``: stage →
+    milliseconds.
     """
 
     decision: Decision
@@ -70,14 +70,14 @@ class Result:
         return self.decision == "live"
 
     def __bool__(self) -> bool:
-        # Every plain object is truthy: `if pipeline.assess(...)` would open the door to attacks.
+        # A plain object would be truthy, so `if pipeline.assess(...)` would open the door to attacks.
         raise TypeError("a Result is neither true nor false. Ask for result.is_live or result.decision.")
 
 
 class Pipeline:
-    """Decides whether the face in a pair of images is live. Create it with `load_pipeline`. Thread-safe.
+    """Pipeline that decides whether the face in a pair of images is live. Create it with `load_pipeline`. Thread-safe.
 
-    A pipeline is a context manager; leaving the block closes its engine.
+    A pipeline is a context manager: at the end of the block its engine is closed.
     """
 
     def __init__(self, loaded: LoadedModel) -> None:
@@ -154,7 +154,7 @@ class Pipeline:
         return _result(assessed, self.threshold)
 
     def close(self) -> None:
-        """Release the engine. A closed pipeline cannot be used again."""
+        """Close the engine. A closed pipeline cannot be used again."""
         self._loaded.pipeline.engine.close()
 
     def __enter__(self) -> Pipeline:
@@ -175,13 +175,14 @@ def load_pipeline(
 ) -> Pipeline:
     """Load a model and return a pipeline that is ready to assess pairs.
 
-    The bundle's digests are verified, and the engine reproduces the golden vectors before this returns.
+    Before this function returns, the digests of the bundle are verified, and the engine has reproduced the golden
+    vectors.
 
     Args:
-        bundle: Folder of a bundle, as ``adsn-export`` writes it. Default: ``ADSN_BUNDLE``, else the shipped one, whose
-            weights were trained on synthetic faces only.
-        precision: ``int8``, or ``fp32`` for a bundle that holds the float model.
-        backend: Engine to run; ``auto`` takes the fastest that this machine has.
+        bundle: Folder of a bundle, as written by ``adsn-export``. Default: ``ADSN_BUNDLE``, or else the shipped bundle,
+            whose weights were trained on synthetic faces only.
+        precision: ``int8``, or ``fp32`` for a bundle that contains the float model.
+        backend: Engine to use; ``auto`` selects the fastest one that works on this machine.
         public_key: PEM file of the Ed25519 key that must have signed the bundle.
 
     Raises:
@@ -237,7 +238,7 @@ def _from_array(modality: Modality, image: NDArray[Any]) -> NDArray[Any]:
             f"{_advice(modality, image)}"
         )
     if modality == "ir" and image.shape[2] == 3:
-        # cv2.imread returns a grey file like this unless it is told to read grey.
+        # cv2.imread returns a grey file as three equal channels unless it is told to read grey.
         image = grey_of(image)[:, :, None]
     return np.ascontiguousarray(image)
 

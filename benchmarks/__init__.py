@@ -1,1 +1,2 @@
-"""Measures the project's running costs. ``python -m benchmarks`` runs everything and writes RESULTS.md."""
+"""Benchmarks: measure latency, throughput and memory. ``python -m benchmarks`` runs all of them and writes
+RESULTS.md."""

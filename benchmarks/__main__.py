@@ -1,4 +1,4 @@
-"""Run the benchmarks and write RESULTS.md: ``python -m benchmarks [NAME ...]``, names as in `TITLES`."""
+"""Run the benchmarks and write RESULTS.md: ``python -m benchmarks [NAME ...]``. The names are the keys of `TITLES`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ VERDICT = {True: "met", False: "**not met**", None: ""}
 
 
 def repository() -> list[Row]:
-    """Return the size of a clone: that of its files on disk."""
+    """Return the size of a clone, measured from its files on disk."""
     root = FOLDER.parent
     names = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, check=True).stdout.split(b"\0")
     size = sum((root / name.decode()).stat().st_size for name in names if name)
@@ -38,7 +38,7 @@ def repository() -> list[Row]:
 
 
 def main() -> None:
-    """Run the benchmarks, print and write the results."""
+    """Run the benchmarks, and print and write the results."""
     chosen = sys.argv[1:] or list(TITLES)
     unknown = sorted(set(chosen) - set(TITLES))
     if unknown:

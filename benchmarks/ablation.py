@@ -1,8 +1,8 @@
-"""Contribution of each part of the network and of its training: ``python -m benchmarks.ablation``.
+"""Measure the contribution of each part of the network and of its training: ``python -m benchmarks.ablation``.
 
-Trains many small networks on a part of the shipped recipe's training set (sensor family A) and scores each on family B
-of the shipped plan, whose people and cameras are in no training set. Each finished run is saved in ``ablation.json``,
-so the command can be stopped and called again. ``docs/ablation.md`` is written from that file.
+The program trains many small networks on a part of the shipped recipe's training set (sensor family A). It scores each
+on family B of the shipped plan, whose people and cameras are in no training set. Each finished run is saved in
+``ablation.json``, so the program can be stopped and started again. ``docs/ablation.md`` is written from that file.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ STALE = (
     "whose parts have not been compared yet.",
     "",
 )
-"""Note on the page until the runs are repeated."""
+"""Note that is shown on the page until the runs are repeated."""
 RECIPE = ROOT / "adsn" / "recipes" / "rgb-ir.toml"
 SEEDS = (1, 2)
 FACES, EACH = 2400, 280
@@ -50,7 +50,7 @@ MAX_BPCER = 0.01
 
 
 class PairSubset:
-    """Chosen samples of a rendered set as a set in memory; ``blind``: a modality replaced by zeros."""
+    """Selected samples of a rendered set, in memory. ``blind``: modality whose images are replaced by zeros."""
 
     def __init__(self, whole: CachedPairs, chosen: NDArray[np.int64], blind: str = "") -> None:
         self._whole, self._chosen, self._blind = whole, chosen, blind
@@ -70,7 +70,7 @@ class PairSubset:
         )
 
     def labels(self) -> NDArray[np.int64]:
-        """Return int64 [len]: 1 bona fide, 0 attack."""
+        """Return the labels, int64 [len]: 1 bona fide, 0 attack."""
         return self._whole.labels()[self._chosen]
 
     def species(self) -> list[str]:
@@ -84,13 +84,13 @@ class PairSubset:
         return [rows[i] for i in self._chosen]
 
     def digest(self) -> str:
-        """Return the whole set's digest; this module makes the choice."""
+        """Return the digest of the whole set. The selection is determined by this module."""
         return self._whole.digest()
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One row of a table: its change from the baseline."""
+    """One row of a table: a change from the baseline."""
 
     name: str
     table: str
@@ -123,7 +123,10 @@ VARIANTS = [
 
 
 def chosen_of(pairs: CachedPairs, variant: Variant, faces: int, each: int) -> NDArray[np.int64]:
-    """Return the first ``faces`` bona fide and ``each`` of every species that the variant trains on."""
+    """Return the indices of the pairs on which a variant is trained.
+
+    ``faces``: number of bona fide pairs. ``each``: number of pairs of each attack species. The first ones are used.
+    """
     taken: dict[str, int] = {}
     chosen = []
     kinds = pairs.species()
@@ -139,7 +142,7 @@ def chosen_of(pairs: CachedPairs, variant: Variant, faces: int, each: int) -> ND
 
 
 def recipe_of(shipped: Recipe, variant: Variant, seed: int) -> Recipe:
-    """Return the shipped recipe, narrower and shorter, with the variant's change."""
+    """Return the shipped recipe with a narrower network, shorter training and the change of the variant."""
     network = shipped.network.model_copy(update={"width": WIDTH, **variant.network})
     train = shipped.train.model_copy(update={"seed": seed, "epochs": EPOCHS, "batch": BATCH})
     loss = shipped.loss.model_copy(update=dict(variant.loss))
@@ -172,10 +175,10 @@ def run_once(
     began = time.monotonic()
     recipe = recipe_of(shipped, variant, seed)
     parts = PairSubset(train, chosen_of(train, variant, FACES, EACH), variant.blind)
-    # A variant that leaves a species out must not use it to choose the threshold either.
+    # A variant that is trained without a species must not use that species to choose the threshold either.
     dev_part = PairSubset(dev, chosen_of(dev, variant, 10**6, 10**6), variant.blind)
     with tempfile.TemporaryDirectory() as folder:
-        # Scored after every epoch without any effect, so a part of the set is enough.
+        # This set is scored after every epoch, but the scores have no effect, so a part of it is enough.
         watched = PairSubset(dev, chosen_of(dev, variant, 100, 10), variant.blind)
         trainer = Trainer(recipe, parts, watched, Path(folder))
         trainer.run()
@@ -200,7 +203,7 @@ def run_once(
 
 
 def percent(values: list[float]) -> str:
-    """Return both seeds' rates as percentages."""
+    """Return the rates with both seeds as percentages."""
     return " / ".join(f"{100 * v:.1f}" for v in values)
 
 

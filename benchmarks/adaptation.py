@@ -1,8 +1,9 @@
-"""Adaptation: shipped weights fine-tuned on 20 people of one site, with cameras that no training set has.
+"""Adaptation: fine-tune the shipped weights on 20 people from one site, whose cameras are in no training set.
 
-``python -m benchmarks.adaptation FOLDER`` writes adaptation.md. FOLDER holds path-traced pairs of sensor family B
-(docs/rendering.md). The first 20 people are the site's recordings: 12 train, 8 set the threshold. All others test.
-The site is simulated: the page shows that the procedure of docs/own-data.md works, not its gain on real cameras.
+``python -m benchmarks.adaptation FOLDER`` writes adaptation.md. FOLDER contains path-traced pairs of sensor family B
+(docs/rendering.md). The first 20 people stand for the recordings of the site: 12 are used for training and 8 to set the
+threshold. All others are the test set. The site is simulated, so the page shows that the procedure in docs/own-data.md
+works, but not how much it gains with real cameras.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ RECIPE = ROOT / "adsn" / "recipes" / "rgb-ir.toml"
 TRAIN, DEV = 12, 8
 EPOCHS, BATCH, LEARNING_RATE = 40, 32, 3e-4
 MAX_BPCER = 0.1
-"""A threshold for 5 % would need 60 bona fide presentations; eight people give 40."""
+"""BPCER target. A target of 5 % would need 60 bona fide presentations, and eight people give only 40."""
 
 
 def site_recipe(folder: Path, people: list[int]) -> Recipe:
-    """Return the shipped recipe with the site's people as its only data."""
+    """Return the shipped recipe, with the people of the site as the only data."""
     shipped = read_recipe(RECIPE).model_dump(mode="json")
     table = {"dataset": "pathtraced", "root": str(folder), "box_jitter": 0.08}
     train = {**table, "subjects": (people[0], people[TRAIN])}
@@ -47,7 +48,7 @@ def site_recipe(folder: Path, people: list[int]) -> Recipe:
 
 
 def adapted(recipe: Recipe, start: Path, out: Path, teacher: Path | None) -> Path:
-    """Fine-tune and return the checkpoint."""
+    """Fine-tune the weights in ``start`` and return the path of the checkpoint."""
     with Progress(disable=True) as progress:
         train, dev = (open_part(recipe, part, out / "cache", progress, 1) for part in ("train", "dev"))
     taught_by = None if teacher is None else open_teacher(teacher, 1)
@@ -56,7 +57,7 @@ def adapted(recipe: Recipe, start: Path, out: Path, teacher: Path | None) -> Pat
 
 
 def row(words: str, dev: Scored, test: Scored) -> str:
-    """Return a row of the page: threshold from ``dev``, rates on ``test``."""
+    """Return a row of the page, with the threshold from ``dev`` and the rates on ``test``."""
     values, species = dev.presentations_of()
     threshold = threshold_for_bpcer(values[np.array(species) == BONA_FIDE], MAX_BPCER)
     values, species = test.presentations_of()

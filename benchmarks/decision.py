@@ -1,8 +1,8 @@
-"""Decisions over several pairs, the strobe check and the check for copied IR, on simulated presentations.
+"""Measure decisions over several pairs, the strobe check and the check for copied IR, on simulated presentations.
 
-``python -m benchmarks.decision [CACHE]`` renders what the folder CACHE lacks (default: a folder in the user's cache),
-so it can be stopped and started again, and writes ``benchmarks/decision.md``. On two cores it takes about 25 minutes
-the first time and three after that.
+``python -m benchmarks.decision [CACHE]`` writes ``benchmarks/decision.md``. Presentations that are missing in the
+folder CACHE (default: a folder in the user's cache) are rendered, so the program can be stopped and started again. On
+two cores it takes about 25 minutes the first time and 3 minutes after that.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ Picture = NDArray[np.uint8]
 
 
 def grey_of(rgb: Picture) -> Picture:
-    """Return the luminance of [F, S, S, 3] as [F, S, S, 1]."""
+    """Return the luminance [F, S, S, 1] of RGB images [F, S, S, 3]."""
     return np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None] for image in rgb]).astype(np.uint8)
 
 
 def toned(ir: Picture, seed: int) -> Picture:
-    """Return the images with another tone curve and contrast, shifted by one to three pixels, blurred, noise added.
+    """Return the images with a different tone curve and contrast, a shift of one to three pixels, blur and noise.
 
-    An attacker who knows of the check would disguise copies like this.
+    An attacker who knows about the check would disguise copies in this way.
     """
     rng = np.random.default_rng(seed)
     gamma, gain = rng.uniform(0.6, 1.4), rng.uniform(0.6, 1.2)
@@ -69,7 +69,7 @@ def toned(ir: Picture, seed: int) -> Picture:
 
 @dataclass(slots=True)
 class ScoredPresentation:
-    """The scored pairs of a presentation: per pair the scores [F, 3], failed gates and the strobe response."""
+    """The scored pairs of a presentation: scores [F, 3], and for each pair the failed gates and the strobe response."""
 
     what: PlannedPresentation
     scores: NDArray[np.float32]
@@ -81,7 +81,7 @@ class ScoredPresentation:
 def score_presentation(
     loaded: LoadedModel, shown: Shown, cache: Path, name: str, ir: Picture, strobe: list[StrobeResponse], gate: bool
 ) -> ScoredPresentation:
-    """Score a presentation with ``ir`` in place of its IR crops. ``gate``: with the check for copies."""
+    """Score a presentation with ``ir`` instead of its IR crops. ``gate``: whether to run the check for copies."""
     path = cache / f"{shown.what.family}-{shown.what.species}-{shown.what.number}-{name}.npy"
     if path.exists():
         scores = np.load(path)
@@ -107,7 +107,7 @@ def decide_first_pair(loaded: LoadedModel, seen: ScoredPresentation) -> str:
 
 
 def decide_sequentially(loaded: LoadedModel, seen: ScoredPresentation, rule: EvidenceRule = RULE) -> tuple[str, int]:
-    """Return the decision over the pairs, and the number of pairs it took."""
+    """Return the decision over several pairs, and the number of pairs that it took."""
     evidence = Evidence(loaded.pipeline.point, loaded.pipeline.modalities, rule)
     box = Box(100, 100, 150, 150)
     for number, scores in enumerate(seen.scores):
@@ -125,7 +125,7 @@ def decide_sequentially(loaded: LoadedModel, seen: ScoredPresentation, rule: Evi
 
 
 def answers(shown: Shown, lit: Picture, dark: Picture) -> list[StrobeResponse]:
-    """Return the strobe response of each pair; views uint8 [F, h, w]."""
+    """Return the strobe response of each pair. ``lit``, ``dark``: views, uint8 [F, h, w]."""
     boxes = [Box(*map(float, box)) for box in shown.scene_box]
     return [
         compare(a[:, :, None], b[:, :, None], box, ActiveLightRule()).answer
@@ -135,7 +135,7 @@ def answers(shown: Shown, lit: Picture, dark: Picture) -> list[StrobeResponse]:
 
 @dataclass(slots=True)
 class DecisionTally:
-    """Decisions by family and kind, for every decision method."""
+    """Number of decisions by camera family and kind of presentation, for each decision method."""
 
     counts: dict[tuple[str, str, str], collections.Counter[str]] = field(
         default_factory=lambda: collections.defaultdict(collections.Counter)
@@ -152,7 +152,7 @@ class DecisionTally:
 
 
 INJECTED: dict[str, Callable[[Shown], tuple[Picture, Picture, Picture]]] = {
-    # IR crops, then lit and dark views. Crops and views are both cut from the injected images.
+    # The values are IR crops, lit views and dark views. All of them are cut from the injected images.
     "grey copy": lambda s: (grey_of(s.rgb), s.scene_lit, s.scene_lit),
     "grey copy, changed": lambda s: (toned(grey_of(s.rgb), s.what.number), s.scene_lit, s.scene_lit),
     "red channel": lambda s: (np.ascontiguousarray(s.rgb[:, :, :, :1]), s.scene_lit, s.scene_lit),
@@ -163,7 +163,7 @@ INJECTED: dict[str, Callable[[Shown], tuple[Picture, Picture, Picture]]] = {
 
 
 def simulate(loaded: LoadedModel, cache: Path) -> tuple[DecisionTally, list[ScoredPresentation]]:
-    """Decide every presentation with every method."""
+    """Decide on every presentation with every method."""
     tally, people = DecisionTally(), []
     scores = cache / f"scores-{loaded.model_sha256[:12]}-{code_digest()}"
     scores.mkdir(parents=True, exist_ok=True)
@@ -198,8 +198,8 @@ def simulate(loaded: LoadedModel, cache: Path) -> tuple[DecisionTally, list[Scor
 def correlation(people: Sequence[ScoredPresentation], lags: int = 6) -> tuple[list[float], float, float]:
     """Return the autocorrelation of a person's log-odds at lags of one pair and more, and two variances.
 
-    The correlation is corrected for the mean being taken over few pairs. The variances are those within a presentation
-    and between presentations.
+    The autocorrelation is corrected for the mean, which is computed over only a few pairs. The variances are those
+    within a presentation and between presentations.
     """
     odds = [np.log(p / (1 - p)) for p in (np.clip(s.scores[:, 0].astype(float), 1e-4, 1 - 1e-4) for s in people)]
     centred = [v - v.mean() for v in odds]
@@ -213,7 +213,7 @@ def correlation(people: Sequence[ScoredPresentation], lags: int = 6) -> tuple[li
 
 
 def copy_rates() -> dict[str, list[float]]:
-    """Return `copy_correlation` by family, on individuals who were not used to choose the threshold."""
+    """Return `copy_correlation` by camera family, on people who were not used to choose the threshold."""
     found: dict[str, list[float]] = {}
     rng = np.random.default_rng(7)
     for family in FAMILIES:
@@ -229,7 +229,10 @@ def copy_rates() -> dict[str, list[float]]:
 
 
 def agreement() -> Iterator[tuple[str, str, str]]:
-    """Yield family, species and result for whole frames: where a face was found, and whether the other image agrees."""
+    """Yield camera family, species and result of the face search in whole frames.
+
+    The result says where a face was found, and whether the other image agrees.
+    """
     detector = open_detector()
     for family in FAMILIES:
         for species in (SPECIES[0], "print_matte", "replay_screen"):

@@ -1,4 +1,4 @@
-"""The network alone: bare ``session.run`` of the shipped INT8 model and of its float source model."""
+"""Measure the network alone: ``session.run`` of the shipped INT8 model and of the float model that it was made from."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from runtime.liveness.open import default_bundle
 ROUNDS = 300
 LIMITS = {1: 1.9, 2: 1.7}
 LIMIT_WITH_VNNI = 2.5
-"""Limit for one thread; see `has_vnni`."""
+"""Limit on the ratio for one thread on CPUs with VNNI; see `has_vnni`."""
 BATCH, BATCH_LIMIT = 8, 1.4
 PEAK_SIZE = 768
 
 
 def multiply_accumulates(model: bytes) -> int:
-    """Return the multiply-accumulate operations of convolutions and matrix products for one pair."""
+    """Return the number of multiply-accumulate operations in convolutions and matrix products for one pair."""
     graph = onnx.shape_inference.infer_shapes(onnx.load_from_string(model)).graph
     shapes = {v.name: [d.dim_value or 1 for d in v.type.tensor_type.shape.dim] for v in graph.value_info}
     shapes |= {v.name: [d.dim_value or 1 for d in v.type.tensor_type.shape.dim] for v in [*graph.input, *graph.output]}
@@ -44,7 +44,8 @@ def multiply_accumulates(model: bytes) -> int:
 
 
 def product(kind: int) -> tuple[bytes, dict[str, NDArray[Any]]]:
-    """Return a large square matrix product in float or integers: the peak to which a convolution is compared."""
+    """Return a model of a large square matrix product in float or integers, and its inputs. It measures the peak with
+    which convolutions are compared."""
     n = PEAK_SIZE
     rng = np.random.default_rng(0)
     if kind == TensorProto.FLOAT:
@@ -68,7 +69,7 @@ def product(kind: int) -> tuple[bytes, dict[str, NDArray[Any]]]:
 
 
 def batch_row(run: Any, feed: dict[str, NDArray[Any]], at: str) -> Row:
-    """Compare one call with a batch to the same number of calls with one pair."""
+    """Compare one call with a batch with the same number of pairs in single calls."""
     batch = {name: np.repeat(value, BATCH, 0) for name, value in feed.items()}
 
     def singly() -> None:
@@ -87,7 +88,7 @@ def batch_row(run: Any, feed: dict[str, NDArray[Any]], at: str) -> Row:
 
 
 def run() -> list[Row]:
-    """Measure latency at batch 1 on one and two threads, and its share of the processor's peak."""
+    """Measure the latency at batch size 1 on one and two threads, and the fraction of the CPU's peak."""
     folder = default_bundle()
     bundle = open_bundle(folder)
     network, _ = load_checkpoint(folder / "checkpoint.safetensors")

@@ -35,7 +35,8 @@ from synthetic.people.scan import VARIABLE
 PAGE = Path(__file__).resolve().parent / "faces.md"
 PEOPLE, PATH_TRACED = 40, 6
 OFF, ZOOM = 0.25, 1.5
-"""A detection counts as the face if its centre is within this part of the true edge and its edge within this factor."""
+"""A detection counts as the face if its centre is within `OFF` of the true edge and its edge within a factor of
+`ZOOM`."""
 LEAST_SCORE = 0.3
 THRESHOLDS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85)
 
@@ -47,7 +48,7 @@ def is_face(found: Box, true: Box) -> bool:
 
 
 def difference(found: Box, true: Box) -> tuple[float, float, float]:
-    """Return the offset in x and y, and of the edge, as fractions of the true edge."""
+    """Return the errors of the centre in x and y, and of the edge, as fractions of the true edge."""
     edge = true.w
     return (
         (found.x + found.w / 2 - true.x - true.w / 2) / edge,
@@ -98,7 +99,7 @@ class RecallTally:
             self.poses[shot.case, shot.modality].append((measured[0] - true[0], measured[1] - true[1]))
 
     def _score(self, shot: Shot) -> None:
-        """Record the score of a detector that accepts almost everything, for choosing the lowest accepted score."""
+        """Record the score of a detector that accepts almost everything, in order to choose the minimum score."""
         found = EAGER.detect(shot.image)
         hit = found is not None and not shot.empty and any(is_face(found.box, b) for b in shot.boxes)
         kind = "nobody" if shot.empty else shot.modality
@@ -142,7 +143,7 @@ def recall_rows(tally: RecallTally) -> list[str]:
 
 
 def count_rows(tally: RecallTally) -> list[str]:
-    """Return how often the number of people at the nearest one's distance is right."""
+    """Return how often the detectors count the people correctly who are about as near as the nearest one."""
     rows = []
     for case in ("frontal", "two people", "somebody behind"):
         cells = [" / ".join(f"{sum(tally.counts[name, case, m])}" for m in ("RGB", "IR")) for name in tally.detectors]
@@ -159,7 +160,7 @@ def count_rows(tally: RecallTally) -> list[str]:
 
 
 def path_rows(detectors: dict[str, FaceDetector], people: int) -> list[str]:
-    """Return the recall and the error of the head pose on path-traced people, or why they are missing."""
+    """Return recall and error of the head pose on path-traced people, or the reason why there are none."""
     head = ["## Path-traced people", ""]
     if not can_path_trace():
         return [*head, *paragraph("Not measured: Mitsuba or the folder of MakeHuman's assets is missing.")]
@@ -263,7 +264,7 @@ def time_rows(tally: RecallTally) -> list[str]:
 
 
 def stream_rows(detectors: dict[str, FaceDetector]) -> list[str]:
-    """Measure the cost of tracking in a stream, by how often the detector searches near the last position."""
+    """Measure the cost of tracking in a stream for several values of ``search_near_every``."""
     frames = [render_frame(Presentation(seed=3, subject=9801, frame=k)) for k in range(6)]
     rows = []
     for name, near in (("Haar", 10), *(("YuNet 320", near) for near in (20, 10, 5, 1))):
@@ -291,7 +292,7 @@ def stream_rows(detectors: dict[str, FaceDetector]) -> list[str]:
 
 
 def photograph(detectors: dict[str, FaceDetector]) -> list[str]:
-    """Measure on the only photograph of a person that a development dependency ships, and on those without a person."""
+    """Measure on the photographs that a development dependency ships: one of a person, and those without people."""
     data: Any = importlib.import_module("skimage.data")
 
     astronaut: Any = data.astronaut

@@ -1,4 +1,7 @@
-"""Accuracy of the geometry, in simulation: ``python -m benchmarks.geometry`` writes geometry.md in half a minute."""
+"""Measure the accuracy of the geometry in simulation.
+
+``python -m benchmarks.geometry`` writes geometry.md in half a minute.
+"""
 
 from __future__ import annotations
 
@@ -46,12 +49,12 @@ def paragraph(*parts: str) -> list[str]:
 
 
 def positions(z: float) -> list[tuple[float, float, float]]:
-    """Return positions of a face at one distance, over most of both images."""
+    """Return positions of a face at distance ``z`` that cover most of both images."""
     return [(x * z, y * z, z) for x in (-0.2, -0.1, 0.0, 0.1, 0.2) for y in (-0.1, 0.0, 0.1)]
 
 
 def transfer(rgb: CameraModel, ir: CameraModel) -> Floats:
-    """Return errors in pixels of boxes at known distances from 0.35 to 1 m, mapped between two calibrated cameras."""
+    """Return the errors, in pixels, of boxes mapped between two calibrated cameras at known distances (0.35 to 1 m)."""
     errors = []
     for z in DISTANCES:
         for point in positions(z):
@@ -62,7 +65,7 @@ def transfer(rgb: CameraModel, ir: CameraModel) -> Floats:
 
 
 def by_opencv(views: Sequence[BoardView], joint: bool) -> tuple[CameraModel, CameraModel]:
-    """Calibrate on the same views with OpenCV's functions alone: each camera by itself, then both."""
+    """Calibrate on the same views with only OpenCV's functions: each camera by itself, then both together."""
     corners = BOARD.corners_mm()
     alone = []
     for modality, size in SIZES.items():
@@ -186,7 +189,7 @@ def calibration() -> list[str]:
 
 
 def distances() -> list[str]:
-    """Measure the error of a face's box for each way of estimating its distance."""
+    """Measure the error of a mapped face box for each method of estimating the distance."""
     rgb, ir = RIG.cameras["rgb"], RIG.cameras["ir"]
     box_mapper, pair = CalibratedMapper(RIG), blank(RIG)
     rng = np.random.default_rng(0)
@@ -235,7 +238,7 @@ def distances() -> list[str]:
 
 
 def detected(shots: Sequence[Shot]) -> list[str]:
-    """Measure with a detector: its boxes on simulated faces, mapped to the other image and detected there."""
+    """Measure with a detector: map its boxes on simulated faces to the other image, and detect the faces there."""
     detector = open_detector()
     ratios: list[float] = []
     placed_off: list[float] = []
@@ -276,7 +279,7 @@ def detected(shots: Sequence[Shot]) -> list[str]:
 
 
 def drift(shots: Sequence[Shot]) -> list[str]:
-    """Return the drift watch's readings of known shifts."""
+    """Return the readings of the drift watch for known shifts."""
     errors, times, kept, count = [], [], 0, 0
     for shot in shots:
         for x, y in ((0.0, 0.0), (6.0, -4.0), (-12.0, 9.0)):

@@ -1,9 +1,10 @@
-"""TensorRT performance of the shipped model on this machine's GPU: ``make bench-gpu``, which writes gpu-CARD.md.
+"""Measure the performance of the shipped model in TensorRT on this machine's GPU.
 
-INT8 beside FP16 and FP32 engines of the same graph: build time, difference from FP32 on the CPU, latency of one pair
-from host memory to scores in host memory, and throughput in batches. TensorRT 11 takes its types from the graph, so
-FP16 is left out there. A build may take minutes, so the page is written after every step: a run that is stopped leaves
-what it has measured. gpu.md is written by hand: it says what ran on which machine, and no run overwrites it.
+``make bench-gpu`` writes gpu-CARD.md. INT8, FP16 and FP32 engines of the same graph are compared: build time,
+difference from FP32 on the CPU, latency of one pair from host memory to scores in host memory, and throughput in
+batches. FP16 is left out with TensorRT 11, which takes the types from the graph. A build may take minutes, so the page
+is written after every step, and an interrupted run leaves what it has measured. gpu.md is written by hand: it says what
+was run on which machine, and no run overwrites it.
 """
 
 from __future__ import annotations
@@ -44,13 +45,15 @@ PARITY_PAIRS = 256
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LIMIT_CARDS = ("H100", "H200")
 LIMIT_MS, LIMIT_PAIRS = 0.3, 20_000
-"""Budgets of INT8 on `LIMIT_CARDS` with a CUDA graph: median latency of one pair, pairs a second in batches of 32."""
+"""Budgets for INT8 on `LIMIT_CARDS` with a CUDA graph: median latency of one pair in ms, and pairs per second in
+batches of 32."""
 WAITING = "not measured yet"
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What was measured on. ``tactics``: the tactic sources that the builder may use, None for the version's own."""
+    """Setup of the measurement. ``tactics``: tactic sources that the builder may use, None for the default of the
+    version."""
 
     gpu: Gpu
     version: str
@@ -61,8 +64,11 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One precision on one GPU. ``difference``: largest difference of the fused scores from FP32 on the CPU.
-    ``failure``: reason why it was not measured; empty if it was, or if its turn has not come."""
+    """Results of one precision on one GPU.
+
+    ``difference``: largest difference of the fused scores from FP32 on the CPU. ``failure``: why it could not be
+    measured; empty if it was measured or has not been measured yet.
+    """
 
     precision: Precision
     build_s: float = math.nan
@@ -96,7 +102,7 @@ def models_of(bundle: Bundle, version: str) -> Iterator[tuple[Precision, bytes]]
 
         from export.tensorrt_graph import bounded_slices, float_inputs
     except ImportError:
-        # Without the export's packages, only the INT8 artifact is measured; it is built as stored in the bundle.
+        # Without the packages for export, only the INT8 artifact in the bundle is measured.
         return
     proto = onnx.load_from_string(bundle.read("model-fp32"))
     float_inputs(proto)
@@ -122,7 +128,11 @@ def faces(bundle: Bundle, count: int) -> dict[str, NDArray[Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Method: ``rounds`` per batch size, ``pairs`` to compare, CUDA ``graphs`` or none, the ``precisions`` to build."""
+    """Plan of the measurement.
+
+    ``rounds``: number of rounds per batch size. ``pairs``: number of pairs to compare. ``graphs``: whether to use CUDA
+    graphs. ``precisions``: precisions to build.
+    """
 
     rounds: int = ROUNDS
     pairs: int = PARITY_PAIRS
@@ -132,7 +142,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """TensorRT, the GPU and what opens it."""
+    """TensorRT, the GPU, and the function that opens it."""
 
     trt: Any
     gpu: Gpu
@@ -142,7 +152,7 @@ class Machine:
 def build(
     machine: Machine, bundle: Bundle, precision: Precision, model: bytes, graphs: bool
 ) -> tuple[TensorRTEngine, Measured]:
-    """Build and open an engine; return it with its build time and its size.
+    """Build and open an engine, and return it with its build time and size.
 
     Raises:
         EngineUnavailable: the build failed, or its plan cannot be opened.
@@ -166,7 +176,7 @@ def build(
 def timed(
     engines: Mapping[Precision, TensorRTEngine], given: Batch, rounds: int
 ) -> dict[Precision, dict[int, list[float]]]:
-    """Return the milliseconds of every call by precision and batch size, the engines in alternation."""
+    """Return the milliseconds of every call by precision and batch size. The engines are called in alternation."""
     times: dict[Precision, dict[int, list[float]]] = {p: {} for p in engines}
     for size in BATCHES:
         batch: Batch = {name: values[:size] for name, values in given.items()}
@@ -177,9 +187,9 @@ def timed(
 
 
 def measure(bundle: Bundle, machine: Machine, plan: Plan | None = None) -> Iterator[list[Measured]]:
-    """Build, compare and time each precision, and yield what is known of all of them after each step.
+    """Build, compare and time each precision. After each step, yield the results so far for all of them.
 
-    After each build all engines so far are timed again in alternation. One that fails is listed with its reason.
+    After each build, all engines so far are timed again in alternation. An engine that fails is listed with the reason.
     """
     plan = plan or Plan()
     given = faces(bundle, plan.pairs)
@@ -207,7 +217,8 @@ def measure(bundle: Bundle, machine: Machine, plan: Plan | None = None) -> Itera
 
 
 def limits(measured: Sequence[Measured], setup: Setup) -> list[str]:
-    """Return the table of the budgets; empty on another card, without graphs, or before INT8 is timed."""
+    """Return the table of the budgets. It is empty on other cards, without CUDA graphs, and before INT8 has been
+    timed."""
     int8 = next((m for m in measured if m.precision == "int8" and m.milliseconds), None)
     if int8 is None or not setup.graphs or not any(card in setup.gpu.name for card in LIMIT_CARDS):
         return []
@@ -246,12 +257,12 @@ def page(measured: Sequence[Measured], setup: Setup) -> str:
 
 
 def page_name(gpu: Gpu) -> str:
-    """Return the name of a card's page, e.g. gpu-nvidia-h200.md."""
+    """Return the name of the page for a card, e.g. gpu-nvidia-h200.md."""
     return f"gpu-{re.sub('[^a-z0-9]+', '-', gpu.name.lower()).strip('-')}.md"
 
 
 def write(steps: Iterable[Sequence[Measured]], setup: Setup, out: Path) -> None:
-    """Write the page after every step, and print each row when it is new."""
+    """Write the page after every step, and print each new row."""
     said: set[str] = set()
     for measured in steps:
         out.write_text(page(measured, setup))
@@ -263,7 +274,7 @@ def write(steps: Iterable[Sequence[Measured]], setup: Setup, out: Path) -> None:
 
 
 def precisions(text: str) -> tuple[Precision, ...]:
-    """Return the precisions that ``text`` names, separated by commas.
+    """Return the precisions in ``text``, which are separated by commas.
 
     Raises:
         ArgumentTypeError: a name is unknown or empty.
@@ -299,7 +310,7 @@ def main() -> None:
 
 
 def completed(folder: Path) -> Bundle:
-    """Complete the shipped bundle in ``folder``; needs torch and the export's packages."""
+    """Create a complete copy of the shipped bundle in ``folder``. Needs torch and the packages for export."""
     from tests.support.models.shipped import complete_bundle
 
     return complete_bundle(folder)

@@ -48,7 +48,7 @@ again_s = 0.1
 
 
 class Watcher:
-    """Reads ``/events`` of a kiosk in a thread; keeps the pairs with their arrival times."""
+    """Thread that reads ``/events`` of a kiosk and keeps the pairs with their arrival times."""
 
     def __init__(self, url: str) -> None:
         self.pairs: list[tuple[float, Mapping[str, Any]]] = []
@@ -68,7 +68,8 @@ class Watcher:
 
 
 def steady(minutes: float, core: int | None = None) -> list[Row]:
-    """Run a kiosk for the given time with a person always present; on processor ``core``, if given."""
+    """Run a kiosk for the given time with a person always present. ``core``: the only CPU core to use; None means
+    any."""
     seconds = minutes * 60
     first = min(FIRST_S, seconds / 2)
     with tempfile.TemporaryDirectory() as folder, KioskProcess(Path(folder), CONFIG, core) as kiosk:
@@ -155,7 +156,7 @@ def main() -> None:
     if asked.faults:
         lines += ["", *kiosk_faults.table(Watcher)]
     elif PAGE.exists():
-        # Keep earlier measurements of faults.
+        # Keep the section of faults from an earlier run.
         _, found, rest = PAGE.read_text(encoding="utf-8").partition("\n## Faults")
         lines += [f"{found}{rest}".rstrip()] if found else []
     PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,8 +1,8 @@
-"""Load test of one hour, at 80 % of the service's capacity, with misbehaving callers.
+"""Load test of one hour at 80 % of the service's capacity, with misbehaving callers.
 
-``python -m benchmarks.load --minutes 60`` shows that no honest request fails, that the slowest answers do not get
-slower, and how memory develops: over the hour, and in a new service that receives only damaged images at full speed.
-Writes load.md beside this file.
+``python -m benchmarks.load --minutes 60`` writes load.md next to this file. It shows that no valid request fails, that
+the slowest responses do not get slower, and how memory develops: over the hour, and in a new service that gets only
+damaged images at full speed.
 """
 
 from __future__ import annotations
@@ -32,12 +32,14 @@ FAULTS_PER_S = 5.0
 SAMPLE_S = 5.0
 DAMAGED, STEPS = 30_000, 10
 BROKEN_BYTES = 500
-"""Damaged bytes of a request: enough to hit headers, sizes and boxes too, and to request images of all sizes."""
+"""Number of damaged bytes in a request, enough to hit headers, sizes and boxes too, and to request images of all
+sizes."""
 
 
 @dataclass(slots=True)
 class LoadRecord:
-    """Results. ``answers``: seconds since the start, milliseconds since the request was due. ``held``: MiB."""
+    """Results. ``answers``: for each response, seconds since the start and milliseconds since the request was due.
+    ``held``: memory in MiB."""
 
     answers: list[tuple[float, float]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -47,7 +49,10 @@ class LoadRecord:
 
 
 def honest(port: int, payload: bytes, per_s: float, began: float, until: float, record: LoadRecord) -> None:
-    """Send pairs at a fixed rate regardless of latency: a real caller does not wait because the service is slow."""
+    """Send pairs at a fixed rate, whatever the latency.
+
+    Real callers do not send less if the service is slow.
+    """
     client, number = Client(port, payload), 0
     while True:
         due = began + number / per_s
@@ -65,12 +70,13 @@ def honest(port: int, payload: bytes, per_s: float, began: float, until: float, 
             record.errors.append(str(error)[:200])
             client = Client(port, payload)
             continue
-        # Measured from the due time, not the send time: a stall would hide the requests that waited behind it.
+        # Latency counts from the time at which the request was due, because after a stall the waiting requests are sent
+        # late.
         record.answers.append((due - began, (time.perf_counter() - due) * 1000))
 
 
 def head_of(payload: bytes) -> bytes:
-    """Return the head of a request with ``payload``."""
+    """Return the headers of a request with ``payload``."""
     head = b"POST /liveness HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=%s\r\n"
     return head % BOUNDARY.encode() + b"Content-Length: %d\r\n\r\n" % len(payload)
 
@@ -84,7 +90,8 @@ def damaged(payload: bytes, places: int, rng: random.Random) -> bytes:
 
 
 def wear(port: int, pid: int, payload: bytes) -> list[float]:
-    """Return the service's memory in MiB before, and after each tenth of, `DAMAGED` damaged requests in sequence."""
+    """Send `DAMAGED` damaged requests. Return the memory of the service in MiB, at the start and after each tenth of
+    them."""
     rng, held = random.Random(1), [memory(pid, "VmRSS")]
     for _ in range(STEPS):
         for _ in range(DAMAGED // STEPS):
@@ -96,7 +103,8 @@ def wear(port: int, pid: int, payload: bytes) -> list[float]:
 
 
 def misbehave(port: int, payload: bytes, until: float, record: LoadRecord) -> None:
-    """Drop connections, send damaged images, stop midway, send invalid HTTP. Seeded."""
+    """Drop connections, send damaged images, stop in the middle of a request, and send invalid HTTP. Uses a fixed
+    seed."""
     rng = random.Random(0)
     head = head_of(payload)
     slow: list[tuple[float, socket.socket]] = []
@@ -121,7 +129,7 @@ def misbehave(port: int, payload: bytes, until: float, record: LoadRecord) -> No
             if connection is not None:
                 connection.close()
         except OSError:
-            pass  # the service may have closed first
+            pass  # the service may have closed the connection first
         for at, held in list(slow):
             if time.perf_counter() > at:
                 held.close()
@@ -132,7 +140,7 @@ def misbehave(port: int, payload: bytes, until: float, record: LoadRecord) -> No
 
 
 def watch(pid: int, began: float, until: float, record: LoadRecord) -> None:
-    """Record the service's memory."""
+    """Record the memory of the service."""
     while time.perf_counter() < until:
         record.held.append((time.perf_counter() - began, memory(pid, "VmRSS")))
         time.sleep(SAMPLE_S)

@@ -1,9 +1,8 @@
-"""Comparison of pairing rules of several projects on the same streams: ``python -m benchmarks.pairing`` writes
-pairing.md.
+"""Compare the pairing rules of several projects on the same streams.
 
-Recall does not depend on any algorithm's choice: it is the number of pairs within the limit, divided by the largest
-number that any one-to-one choice could make of the same frames, found offline (`most_pairs`). Delay is the time between
-the arrival of a pair's later frame and the output of the pair.
+``python -m benchmarks.pairing`` writes pairing.md. Recall is the number of pairs within the limit, divided by the
+largest number of one-to-one pairs that can be formed from the same frames, which is computed offline (`most_pairs`).
+Delay is the time from the arrival of the later frame of a pair to the output of the pair.
 """
 
 from __future__ import annotations
@@ -33,8 +32,11 @@ _PICTURE = np.zeros((1, 1, 1), np.uint8)
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Two streams. Times in milliseconds; ``jitter``: standard deviation of each timestamp; ``drops``: fraction of
-    frames lost in each stream; ``late``: additional delay of the first stream (decoding)."""
+    """Two streams. Times are in milliseconds.
+
+    ``jitter``: standard deviation of each timestamp. ``drops``: fraction of frames lost in each stream. ``late``:
+    additional delay of the first stream, for decoding.
+    """
 
     name: str
     limit: float = 10
@@ -79,7 +81,7 @@ SCENARIOS = (
 
 
 def rules(scenario: Scenario) -> dict[str, Callable[[], Rule]]:
-    """Return every rule, with the scenario's limit if it has one."""
+    """Return all rules, with the limit of the scenario for those that have a limit."""
     limit = int(scenario.limit * MS)
     first, second = (int(0.6 * period * MS) for period in scenario.periods)
     return {
@@ -95,7 +97,7 @@ def rules(scenario: Scenario) -> dict[str, Callable[[], Rule]]:
 def most_pairs(first: Sequence[int], second: Sequence[int], limit: int) -> int:
     """Return the largest number of one-to-one pairs within the limit.
 
-    On sorted times, always pairing the two oldest frames that can be paired is optimal: an exchange never gains a pair.
+    Always pairing the two oldest frames that can be paired is optimal: exchanging partners never gives more pairs.
     """
     i = j = count = 0
     while i < len(first) and j < len(second):
@@ -111,7 +113,7 @@ def most_pairs(first: Sequence[int], second: Sequence[int], limit: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Totals over all seeds. Times in milliseconds; ``beyond``: pairs further apart than the limit."""
+    """Totals over all seeds. Times are in milliseconds. ``beyond``: number of pairs further apart than the limit."""
 
     recall: float
     mean_skew: float
@@ -122,7 +124,7 @@ class Outcome:
 
 
 def play(rule: Rule, first: Sequence[Frame], second: Sequence[Frame]) -> list[tuple[Times, int]]:
-    """Feed both streams in arrival order; yield each pair with its time of output."""
+    """Feed both streams in arrival order. Return each pair with its time of output."""
     out: list[tuple[Times, int]] = []
     for frame in sorted((*first, *second), key=lambda f: f.t_arrival_ns):
         due = rule.due_ns()
@@ -152,7 +154,7 @@ def measure(scenario: Scenario, make: Callable[[], Rule]) -> Outcome:
 
 
 def events_per_second(scenario: Scenario) -> float:
-    """Return the frames per second of `Pairer` on one thread: the median of seven runs."""
+    """Return the frames per second that `Pairer` processes on one thread, as the median of seven runs."""
     first, second = scenario.frames(1)
     events = sorted((*first, *second), key=lambda f: f.t_arrival_ns)
     speeds = []

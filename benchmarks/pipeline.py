@@ -1,8 +1,8 @@
-"""Cost of the pipeline besides the network: ``python -m benchmarks pipeline``.
+"""Measure the cost of the pipeline in addition to the network: ``python -m benchmarks pipeline``.
 
-A simulated person in front of the simulated rig, a pair of 640×480 images every 33 ms. Two things are timed in
-alternation: the whole processing of a tracked pair (tracking, box mapping, crops, gates, network, decision), and the
-network's session alone on the crops of the same pair.
+A simulated person stands in front of the simulated rig, which delivers a pair of 640×480 images every 33 ms. Two things
+are timed in alternation: the whole processing of a tracked pair (tracking, box mapping, crops, gates, network,
+decision), and the session of the network alone on the crops of the same pair.
 """
 
 from __future__ import annotations
@@ -34,13 +34,15 @@ NEVER = 10**9
 
 
 def frames() -> list[Pair]:
-    """Return pairs of one moving person, few enough to stay in the processor's caches, like freshly captured images."""
+    """Return pairs of one moving person. They are few enough to stay in the CPU's caches, like freshly captured
+    images."""
     rig = SyntheticRig(seed=107, subject=9000)
     return [replace(rig.next().pair, lit="lit") for _ in range(FRAMES)]
 
 
 def feeder(stream: StreamPipeline, pairs: list[Pair]) -> Callable[[], Any]:
-    """Return a function that assesses the next pair; it goes back and forth, so that the face never jumps."""
+    """Return a function that assesses the next pair. It goes back and forth through the pairs, so that the face never
+    jumps."""
     order = [*range(len(pairs)), *range(len(pairs) - 2, 0, -1)]
     state = {"number": 0}
 
@@ -55,13 +57,13 @@ def feeder(stream: StreamPipeline, pairs: list[Pair]) -> Callable[[], Any]:
 
 
 def run() -> list[Row]:
-    """Measure the ratio of the whole to the network for a tracked face, the cost of searching, and the stages."""
+    """Measure the ratio of pipeline to network for a tracked face, the cost of detector runs, and the stages."""
     loaded = open_pipeline(default_bundle())
     pairs = frames()
     session = bare(loaded)
     found = loaded.pipeline.assess(pairs[0])
     crops = {m: crop(pairs[0].image(m), found.boxes[m], loaded.pipeline.rule)[None] for m in loaded.pipeline.modalities}
-    # Tracked pairs only: the searches, every tenth and sixtieth pair, are counted separately.
+    # Only tracked pairs: the detector runs, on every tenth and sixtieth pair, are counted separately.
     follow = StreamPipeline(loaded.pipeline, track=TrackRule(search_near_every=NEVER, search_whole_every=NEVER))
     usual = StreamPipeline(loaded.pipeline)
     times = in_turns(
@@ -91,7 +93,7 @@ def run() -> list[Row]:
 
 
 def bare(loaded: Any) -> Any:
-    """Return an ONNX Runtime session on the served model, as the engine creates it."""
+    """Return an ONNX Runtime session of the served model, created as in the engine."""
     ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = loaded.pipeline.engine.info.threads
@@ -101,7 +103,7 @@ def bare(loaded: Any) -> Any:
 
 
 def stages(stream: StreamPipeline, pairs: list[Pair]) -> list[Row]:
-    """Return the median of every stage of a tracked pair."""
+    """Return the median time of each stage for a tracked pair."""
     laps: dict[str, list[float]] = {}
     for number in range(10**6, 10**6 + 200):
         now = number * FRAME_NS
@@ -112,7 +114,7 @@ def stages(stream: StreamPipeline, pairs: list[Pair]) -> list[Row]:
 
 
 def evidence_row() -> Row:
-    """Measure the cost of the sequential decision per pair."""
+    """Measure the time per pair of the sequential decision."""
     from runtime.core.values import Box
     from runtime.liveness.evidence import Observation
 

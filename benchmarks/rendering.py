@@ -1,4 +1,4 @@
-"""The synthetic sensor: pairs rendered per second on one core."""
+"""Measure the synthetic sensor: pairs rendered per second on one core."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COUNT, FRAMES = 300, 20
 
 
 def run() -> list[Row]:
-    """Render training patches, per species and mixed as in training, and full frames; this process, one core."""
+    """Render training patches, by species and mixed as in training, and full frames, in this process on one core."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})
     threads = cv2.getNumThreads()

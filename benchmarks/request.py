@@ -1,7 +1,8 @@
-"""A complete request in one process and one thread: two full images in, a decision out, no face box given.
+"""Measure a complete request in one process and one thread: from two full images without a face box to a decision.
 
 Both images are decoded, the face is detected in both, and gates and network run. This is timed in alternation with the
-network's session alone and with the same task using OpenCV's cascade; then each stage on images of four sizes.
+session of the network alone, and with the same task using OpenCV's cascade. Then each stage is timed on images of four
+sizes.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Files:
 
     @classmethod
     def of(cls, pair: Pair, size: tuple[int, int]) -> Files:
-        """Return the pair's images, enlarged to ``size`` if that is larger."""
+        """Return the images of ``pair`` as files, enlarged to ``size`` if that is larger."""
         return cls(*(_jpeg(pair.image(modality), size) for modality in ("rgb", "ir")))
 
     def pair(self) -> Pair:
@@ -67,7 +68,7 @@ def _jpeg(image: Image, size: tuple[int, int]) -> bytes:
 
 
 def bare_session(threads: int = 1) -> Callable[[], object]:
-    """Return a call of the network alone: ONNX Runtime's session on the served model, one pair of noise."""
+    """Return a function that runs the network alone: a session of the served model on one pair of noise."""
     ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -79,7 +80,7 @@ def bare_session(threads: int = 1) -> Callable[[], object]:
 
 
 def whole(pipeline: LivenessPipeline, files: Files, boxes: Mapping[Modality, Box] | None = None) -> Assessment:
-    """Decode as large as needed and assess."""
+    """Decode the images at the size needed, and assess the pair."""
     return assess_encoded(pipeline, files.encoded(), boxes)[0]
 
 
@@ -136,7 +137,7 @@ def measured() -> list[Row]:
 
 
 def size_rows(pipeline: LivenessPipeline, cascade: LivenessPipeline, files: Files, size: tuple[int, int]) -> list[Row]:
-    """Measure the pairs per second of one core, by detector, and the time of each stage."""
+    """Measure the pairs per second on one core for each detector, and the time of each stage."""
     boxes = whole(pipeline, files).boxes
     stages: dict[str, list[float]] = {}
 
@@ -169,5 +170,5 @@ def size_rows(pipeline: LivenessPipeline, cascade: LivenessPipeline, files: File
 
 
 def per_second(milliseconds: float) -> str:
-    """Return a pair's time and the resulting throughput."""
+    """Return the time for a pair and the resulting throughput as text."""
     return f"{milliseconds:.2f} ms, {1000 / milliseconds:.0f} pairs/s"

@@ -1,4 +1,4 @@
-"""The simulated rig at twice 30 frames per second, and memory over 1,000 reconnects: ``python -m benchmarks.rig``."""
+"""Measure the simulated rig at 30 frames per second, and memory over 1,000 reconnects: ``python -m benchmarks.rig``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def resident_mib() -> float:
 
 
 def running(strobe: str) -> list[Row]:
-    """Measure a rig of two cameras from its start, and then at its steady rate."""
+    """Measure a rig of two cameras at its start, and then at its steady rate."""
     rig = Rig(RigSettings(rgb=SCENE, ir=f"{SCENE}&phase_ms=4&strobe={strobe}"))
     began = time.monotonic()
     rig.start()

@@ -1,4 +1,4 @@
-"""The service: overhead of HTTP over decoding and scoring, start-up time, and memory."""
+"""Measure the service: overhead of HTTP over decoding and scoring, start-up time, and memory."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def body(parts: dict[str, bytes]) -> bytes:
 
 
 class Client:
-    """One keep-alive connection and one prepared request; it excludes the cost of Python's own HTTP client."""
+    """Client with one keep-alive connection and one prepared request, which avoids the cost of Python's HTTP client."""
 
     def __init__(self, port: int, payload: bytes) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
@@ -70,7 +70,7 @@ class Client:
         self._request = head.encode() + payload
 
     def post(self) -> bytes:
-        """Send the request and read the whole answer, which must be a 200."""
+        """Send the request and return the whole response, which must have status 200."""
         self._socket.sendall(self._request)
         answer, whole = b"", 1 << 30
         while len(answer) < whole:
@@ -88,7 +88,7 @@ class Client:
 
 @contextmanager
 def serving() -> Iterator[tuple[int, int, float]]:
-    """Start a service in its own process; yield port, process id, and seconds until it was ready."""
+    """Start a service in a separate process. Yield port, process id, and seconds until it was ready."""
     began = time.perf_counter()
     process = subprocess.Popen(
         [Path(sys.executable).parent / "adsn-serve", "--port", "0"],
@@ -120,7 +120,7 @@ def serving() -> Iterator[tuple[int, int, float]]:
 
 
 def memory(pid: int, field: str) -> float:
-    """Return a process's memory in MiB, as counted by the kernel."""
+    """Return the memory of a process in MiB, as counted by the kernel. ``field``: field in /proc."""
     text = Path(f"/proc/{pid}/status").read_text()
     found = re.search(rf"^{field}:\s+(\d+) kB", text, re.MULTILINE)
     if found is None:
@@ -129,7 +129,7 @@ def memory(pid: int, field: str) -> float:
 
 
 def rate(functions: Sequence[Callable[[], object]]) -> float:
-    """Return the total calls per second of all ``functions``, each in its own thread."""
+    """Return the total calls per second of all ``functions``, each running in its own thread."""
     counts = [0] * len(functions)
     until = time.perf_counter() + LOAD_S
 
@@ -153,7 +153,7 @@ def start_seconds() -> float:
 
 
 def run() -> list[Row]:
-    """Measure latency and throughput against the same work in this process, cold start, and memory."""
+    """Measure latency and throughput compared with the same work in this process, cold start, and memory."""
     made = SyntheticRig(seed=107, subject=9000).next()
     rgb, ir = jpeg(made.pair.image("rgb")), jpeg(made.pair.image("ir"))
     box = made.face_box
@@ -173,13 +173,14 @@ def run() -> list[Row]:
     starts = [start_seconds() for _ in range(STARTS)]
     with serving() as (port, pid, _):
         client = Client(port, payload)
-        # One thread per pair on both sides. With more, the last call's threads still spin while the next one is timed.
+        # Use one thread per pair on both sides. With more, threads of the last call would still spin while the next one
+        # is timed.
         times = in_turns({"here": alone["throughput"], "POST": client.post}, ROUNDS)
         latency = in_turns({"here": alone["latency"]}, ROUNDS // 4)["here"]
         stages = [json.loads(client.post())["timing_ms"] for _ in range(50)]
         loops = {profile: rate([function]) for profile, function in alone.items()}
         served = [rate([Client(port, payload).post for _ in range(n)]) for n in (1, 2, 4)]
-        # Without a box: one thread per core in this process, four connections to the service.
+        # Without a face box: one thread per core in this process, and four connections to the service.
         cores = usable_cores()
         found_loop = rate([partial(searched, pipelines["throughput"])] * cores)
         found_served = rate([Client(port, boxless).post for _ in range(4)])

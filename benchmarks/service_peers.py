@@ -1,8 +1,8 @@
-"""Comparison with the same model behind LitServe and BentoML: ``python -m benchmarks.service_peers``.
+"""Compare the service with the same model in LitServe and BentoML: ``python -m benchmarks.service_peers``.
 
 All three decode and score with the same code, have one worker per core and one thread per pair, and get the same
 requests on keep-alive connections from the same machine. The peers are installed from the package index into separate
-environments (``--venvs``), never into this project's. Rounds alternate. Writes service_peers.md.
+environments (``--venvs``), never into that of this project. The servers take turns. Writes service_peers.md.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ PEERS = ("litserve", "bentoml")
 
 OURS = "adsn-serve"
 Server = Callable[[ExitStack], tuple[int, int]]
-"""Starts a server within a stack; returns its port and process id."""
+"""Function that starts a server in an `ExitStack` and returns its port and process id."""
 
 
 @dataclass(slots=True)
 class PeerResult:
-    """Results of one server with one number of callers, over all rounds."""
+    """Results of one server with a given number of callers, over all rounds."""
 
     per_s: list[float] = field(default_factory=list)
     ms: list[float] = field(default_factory=list)
@@ -57,14 +57,14 @@ class PeerResult:
 
 @dataclass(slots=True)
 class Results:
-    """Server → face box and callers → result; server → MiB."""
+    """Results by server, face box and number of callers, and memory of each server in MiB."""
 
     rows: dict[str, dict[tuple[str, int], PeerResult]]
     memory: dict[str, float]
 
 
 def install(peer: str, folder: Path) -> Path:
-    """Return the interpreter of an environment with ``peer`` and the pipeline's requirements."""
+    """Return the Python interpreter of an environment with ``peer`` and the requirements of the pipeline."""
     python = folder / peer / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", folder / peer], check=True)
@@ -81,7 +81,7 @@ def version_of(python: Path, peer: str) -> str:
 
 @contextmanager
 def peer_serving(peer: str, python: Path, payload: bytes) -> Iterator[tuple[int, int]]:
-    """Start a peer; yield its port and process id once it has answered."""
+    """Start a peer. Yield its port and process id once it has responded."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     workers = str(usable_cores())
@@ -130,7 +130,7 @@ def family(pid: int) -> list[int]:
 
 
 def held(pid: int) -> float:
-    """Return the memory in MiB of a server and its workers; shared pages count once (PSS)."""
+    """Return the memory in MiB of a server and its workers. Shared pages are counted once (PSS)."""
     total = 0
     for each in family(pid):
         text = Path(f"/proc/{each}/smaps_rollup").read_text()
@@ -139,7 +139,7 @@ def held(pid: int) -> float:
 
 
 def work(port: int, payload: bytes, callers: int, seconds: float, into: PeerResult) -> None:
-    """Keep ``callers`` connections busy."""
+    """Keep ``callers`` connections busy for ``seconds``."""
     until = time.perf_counter() + seconds
     counts, lock = [0] * callers, threading.Lock()
 
@@ -167,7 +167,7 @@ def work(port: int, payload: bytes, callers: int, seconds: float, into: PeerResu
 
 
 def payloads() -> dict[str, bytes]:
-    """Return the same pair with the face box and without; without it, a server searches both images."""
+    """Return the same pair with and without the face box. Without it, a server searches both images."""
     made = SyntheticRig(seed=107, subject=9000).next()
     box = made.face_box
     pictures = {"rgb": jpeg(made.pair.image("rgb")), "ir": jpeg(made.pair.image("ir"))}
@@ -176,7 +176,8 @@ def payloads() -> dict[str, bytes]:
 
 
 def servers_of(pythons: Mapping[str, Path], payload: bytes) -> dict[str, Server]:
-    """Return name → function that starts a server. ``payload``: request that a peer must answer to count as ready."""
+    """Return name → function that starts a server. ``payload``: request to which a peer must respond to count as
+    ready."""
 
     def open_peer(peer: str, stack: ExitStack) -> tuple[int, int]:
         return stack.enter_context(peer_serving(peer, pythons[peer], payload))
@@ -188,10 +189,10 @@ def servers_of(pythons: Mapping[str, Path], payload: bytes) -> dict[str, Server]
 
 
 def measure(servers: Mapping[str, Server], sent: Mapping[str, bytes], seconds: float, rounds: int) -> Results:
-    """Return results by server, box and number of callers, and each server's memory, over ``rounds`` rounds."""
+    """Return the results over ``rounds`` rounds."""
     results = Results({name: {(box, n): PeerResult() for box in sent for n in CALLERS} for name in servers}, {})
     for number in range(rounds):
-        # One server at a time: idle ones would still hold memory, and some of them wake up.
+        # Run one server at a time, because idle ones would still use memory and wake up.
         for name in [*servers][number % len(servers) :] + [*servers][: number % len(servers)]:
             with ExitStack() as stack:
                 port, pid = servers[name](stack)
@@ -204,7 +205,7 @@ def measure(servers: Mapping[str, Server], sent: Mapping[str, bytes], seconds: f
 
 
 def table(results: Results) -> list[str]:
-    """Return a row per measurement, and the cases in which adsn-serve is slower."""
+    """Return a row for each measurement, and the cases in which adsn-serve is slower."""
     lines = [
         "| server | face box | callers | pairs/s | p50 | p99 | failed | memory |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",

@@ -1,7 +1,7 @@
-"""Cost of a nonce when replicas share a store: ``python -m benchmarks.store``.
+"""Measure the cost of a nonce if replicas share a store: ``python -m benchmarks.store``.
 
-Two services on this machine, one that keeps nonces in memory and one that uses a Redis on loopback, alternately get the
-same pair with a fresh nonce. Needs redis-server and the package redis. Writes store.md beside this file.
+Two services on this machine get the same pair with a new nonce in alternation. One keeps nonces in memory, the other
+uses a Redis on loopback. Needs redis-server and the package redis. Writes store.md next to this file.
 """
 
 from __future__ import annotations
@@ -47,15 +47,18 @@ def free_port() -> int:
 
 
 def processor_s(pid: int) -> float:
-    """Return a process's CPU time. Unlike wall time, it hardly depends on other load."""
+    """Return the CPU time of a process in seconds. Unlike wall time, it hardly depends on other load."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(slots=True)
 class Measured:
-    """``own`` and ``shared``: milliseconds of each request, without a store and with one. ``refused``: requests that
-    timed out. ``processor``: milliseconds of CPU time per request, by process."""
+    """Measured times.
+
+    ``own`` and ``shared``: milliseconds of each request, without and with a store. ``refused``: number of requests that
+    timed out. ``processor``: milliseconds of CPU time per request, by process.
+    """
 
     own: list[float] = field(default_factory=list)
     shared: list[float] = field(default_factory=list)
@@ -65,7 +68,7 @@ class Measured:
 
 @contextmanager
 def redis() -> Iterator[tuple[str, int]]:
-    """Start a Redis on loopback with an append-only file, as in a deployment; yield its address and process id."""
+    """Start a Redis on loopback with an append-only file, as in a deployment. Yield its address and process id."""
     if shutil.which("redis-server") is None:
         raise SystemExit("redis-server is not installed: apt-get install redis-server")
     port = free_port()
@@ -81,7 +84,7 @@ def redis() -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def serving(**environment: str) -> Iterator[tuple[int, int]]:
-    """Start a service that accepts nonces; yield its port and process id."""
+    """Start a service that accepts nonces. Yield its port and process id."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("ADSN_")}
     process = subprocess.Popen(
         SERVE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**own, **environment}
@@ -104,10 +107,10 @@ def serving(**environment: str) -> Iterator[tuple[int, int]]:
 
 
 class NonceClient(Client):
-    """A prepared request with a new nonce each time."""
+    """Client that sends a prepared request with a new nonce each time."""
 
     def post(self) -> bytes:
-        """Send the request with another nonce."""
+        """Send the request with a new nonce."""
         prepared = self._request
         self._request = prepared.replace(NONCE, secrets.token_hex(len(NONCE) // 2).encode())
         try:
@@ -117,7 +120,7 @@ class NonceClient(Client):
 
 
 def measure(rounds: int) -> Measured:
-    """Send requests to both services in alternation; each goes first half the time."""
+    """Send requests to both services in alternation. Each service is first in half of the rounds."""
     made, found = SyntheticRig(seed=107, subject=9000).next(), Measured()
     box = [made.face_box.x, made.face_box.y, made.face_box.w, made.face_box.h]
     meta = json.dumps({"face_box": box, "nonce": NONCE.decode()}).encode()
@@ -148,7 +151,8 @@ def exchange(services: list[tuple[int, int]], payload: bytes, rounds: int) -> tu
                 clients[which].post()
                 ms[which] = (time.perf_counter() - began) * 1000
         except RuntimeError:
-            # 503: on an overloaded machine the store may take more than 50 ms. The pair is left out and counted.
+            # Status 503: on an overloaded machine the store may take more than 50 ms. This pair of requests is only
+            # counted.
             refused += 1
             if refused > rounds:
                 raise
@@ -163,7 +167,8 @@ def exchange(services: list[tuple[int, int]], payload: bytes, rounds: int) -> tu
 def page(found: Measured) -> str:
     """Return store.md."""
     more = statistics.median(found.shared) - statistics.median(found.own)
-    # Consecutive requests see the same load, so their differences are more precise than two medians.
+    # Consecutive requests are sent under the same load, so their differences are more precise than the difference of
+    # two medians.
     paired = statistics.median(b - a for a, b in zip(found.own, found.shared, strict=True))
     load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
     busy = " The machine had other work meanwhile: times below include waiting for it." if load > cores else ""

@@ -1,4 +1,4 @@
-"""Accuracy of recovered time offsets between streams, in simulation; a part of `benchmarks.geometry`."""
+"""Measure the accuracy of time offsets between streams in simulation. Part of `benchmarks.geometry`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Transfer: error rates on the path tracer of a model that was trained only on the fast renderer.
+"""Transfer: measure error rates, on path-traced images, of a model that was trained only with the fast renderer.
 
 ``python -m benchmarks.transfer BUNDLE`` writes transfer.md. It needs Mitsuba and MakeHuman's assets
-(docs/rendering.md). It refuses a model that was trained on path-traced pairs, as the shipped one was: figures on a
-model's own renderer show how well it learnt that renderer, not what it learnt about faces.
+(docs/rendering.md). A model that was trained on path-traced pairs, like the shipped one, is refused: figures on a
+renderer used in training show how well the model has learnt that renderer, not what it has learnt about faces.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from synthetic.pathtraced import render_patch
 
 PAGE = Path(__file__).resolve().parent / "transfer.md"
 FIRST_SUBJECT = 5000
-"""From subject 1000 on, skins, hair and clothes are ones that no training subject wears."""
+"""First subject. From subject 1000 on, skin, hair and clothes are different from those of all training subjects."""
 SIZE = 144
 BONA_FIDE_SHARE = 3
 """Ratio of bona fide presentations to those of each species."""
@@ -38,7 +38,7 @@ Crops = Mapping[str, NDArray[Any]]
 
 
 def presentations(each: int, rule: CropRule) -> Iterator[tuple[str, Crops]]:
-    """Render ``each`` presentations of every species, and `BONA_FIDE_SHARE` times as many of bona fide ones."""
+    """Render ``each`` presentations of every attack species, and `BONA_FIDE_SHARE` times as many bona fide ones."""
     for species in SPECIES:
         for number in range(each * (BONA_FIDE_SHARE if species == BONA_FIDE else 1)):
             presentation = Presentation(

@@ -1,4 +1,4 @@
-"""Calibration: activation ranges, the decision threshold, and a rig's geometry and clock offsets."""
+"""Calibration: activation ranges, the decision threshold, and the geometry and clock offsets of a rig."""
 
 from __future__ import annotations
 

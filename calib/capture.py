@@ -1,4 +1,4 @@
-"""Reading of live cameras for calibration, with one thread per camera."""
+"""Read live cameras for calibration, with one thread per camera."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ READ_S = 0.5
 class SourceReader:
     """Reads a source and passes every frame to ``receive`` in the reader's thread.
 
-    IR frames are classified as lit or dark as in the rig, so a strobed camera needs no metadata.
+    IR frames are classified as lit or dark, as in a running rig, so a strobed camera needs no metadata.
     """
 
     def __init__(self, source: Source, receive: Callable[[Frame], None]) -> None:
@@ -32,7 +32,7 @@ class SourceReader:
         self._thread.start()
 
     def require_running(self) -> None:
-        """Raise the error that ended the reading, if any."""
+        """Raise the error that ended the thread, if there was one."""
         if self._error is not None:
             raise self._error
 
@@ -74,7 +74,7 @@ def read_cameras(
     """Open cameras and read them until the block ends.
 
     Raises:
-        ConfigError: an address is wrong, or two folders of images have different numbers.
+        ConfigError: an address is wrong, or two folders of images do not match.
         CaptureError: a camera cannot be opened.
     """
     with ExitStack() as stack:

@@ -1,9 +1,9 @@
-"""Clipping limit of a tensor's magnitudes before INT8 quantisation, from a histogram, as a share of the largest.
+"""Choose the limit at which the magnitudes of a tensor are clipped before INT8 quantisation, from their histogram.
 
 Clipping increases the error of the few values beyond the limit and gives all others finer steps. There are three
-criteria. ``percentile`` keeps a share of the values. ``mse`` minimises the squared error of rounding and clipping
-together. ``entropy`` minimises the Kullback-Leibler divergence between the distribution of the values and of their
-quantised form, as Migacz described for TensorRT's INT8 inference (GTC 2017, session 7310).
+criteria for the limit. ``percentile`` keeps a given percentage of the values. ``mse`` minimises the squared error of
+rounding and clipping together. ``entropy`` minimises the Kullback-Leibler divergence between the distribution of the
+values and of their quantised form, as Migacz described for TensorRT's INT8 inference (GTC 2017, session 7310).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 BINS = 2048
 LEAST = 128
-"""Smallest limit tried, in bins; no sensible limit lies below a sixteenth of the range."""
+"""Smallest limit that is tried, in bins. No sensible limit lies below a sixteenth of the range."""
 STEP = 8
 
 
@@ -26,10 +26,10 @@ def clip_limit(
     levels: int,
     percentile: float = 99.99,
 ) -> float:
-    """Return the clipping limit as a share, 0 to 1, of the magnitude at the upper end of ``counts``.
+    """Return the clipping limit as a fraction, 0 to 1, of the largest magnitude.
 
-    ``counts`` int64 [BINS]: number of magnitudes in each of the equal cells from 0 to the largest magnitude.
-    ``levels``: quantised steps from 0 to the limit. An all-zero tensor is not clipped.
+    ``counts``: histogram of the magnitudes, int64 [BINS], with equal bins from 0 to the largest magnitude. ``levels``:
+    number of quantised steps from 0 to the limit. An all-zero tensor is not clipped.
     """
     total = int(counts.sum())
     if method == "minmax" or not total or not counts[1:].any():
@@ -44,7 +44,7 @@ def clip_limit(
 
 
 def _squared_error(counts: NDArray[np.int64], limit: int, levels: int) -> float:
-    """Return the sum of squared errors, in cells, of rounding magnitudes to ``levels`` steps up to ``limit`` cells."""
+    """Return the sum of squared errors, in bins, of rounding to ``levels`` steps and clipping at bin ``limit``."""
     centres = np.arange(BINS) + 0.5
     step = limit / levels
     rounded = np.minimum(np.rint(centres / step), levels) * step
@@ -52,12 +52,12 @@ def _squared_error(counts: NDArray[np.int64], limit: int, levels: int) -> float:
 
 
 def _divergence(counts: NDArray[np.int64], limit: int, levels: int) -> float:
-    """Return the Kullback-Leibler divergence of the clipped distribution from its quantised form on ``levels`` steps.
+    """Return the Kullback-Leibler divergence of the clipped distribution from its quantised form with ``levels`` steps.
 
-    A level's weight is spread evenly over its non-empty cells, so that empty cells stay empty.
+    The weight of a level is spread evenly over its non-empty bins, so that empty bins stay empty.
     """
     inside = counts[:limit].astype(np.float64)
-    # The first cell holds the zeros of every ReLU. Any scale represents them, and their count would dominate.
+    # The first bin contains the zeros of a ReLU. Any scale represents them, and their number would dominate the result.
     inside[0] = inside[1]
     reference = inside.copy()
     reference[-1] += counts[limit:].sum()
@@ -67,6 +67,7 @@ def _divergence(counts: NDArray[np.int64], limit: int, levels: int) -> float:
     cells = np.bincount(level, occupied, minlength=levels)
     image = np.where(occupied, (weight / np.maximum(cells, 1))[level], 0.0)
     p, q = reference / reference.sum(), image / max(image.sum(), 1e-12)
-    # Values clipped onto an empty last cell have no quantised form; a small floor makes that expensive, not infinite.
+    # Values clipped into an empty last bin have no quantised form. A small floor makes that expensive instead of
+    # infinite.
     used = p > 0
     return float((p[used] * np.log(p[used] / np.maximum(q[used], 1e-9))).sum())

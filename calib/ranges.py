@@ -1,7 +1,7 @@
-"""Activation ranges: the values that each tensor of the FP32 graph takes on calibration pairs, stored as JSON.
+"""Measure activation ranges: the range of values of each tensor in the FP32 graph on calibration pairs, stored as JSON.
 
-Samples are streamed, so memory does not grow with their number. ``minmax`` reads them once. The other methods read them
-a second time, to build a histogram of each tensor's magnitudes from zero to the largest.
+Samples are streamed, so the memory used does not grow with their number. ``minmax`` reads them once. The other methods
+read them a second time, to build a histogram of the magnitudes in each tensor.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from runtime.core.errors import InputError
 SCHEMA_VERSION = 2
 Method = Literal["minmax", "percentile", "entropy", "mse"]
 Batches = Callable[[], Iterable[Mapping[str, NDArray[Any]]]]
-"""Returns the same calibration samples at each call: graph input name → array [N, S, S, C]."""
+"""Function that returns the same calibration samples at each call: graph input name → array [N, S, S, C]."""
 
 
 class CalibrationError(InputError):
@@ -33,10 +33,10 @@ class CalibrationError(InputError):
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
-    """Measured ranges.
+    """Measured activation ranges.
 
-    ``tensors``: name → (lowest, highest) value to represent. ``seen``: the same without clipping. ``data_sha256``:
-    digest of the sample bytes in order. ``species``: number of samples of each species.
+    ``tensors``: name → lowest and highest value to represent. ``seen``: the same before clipping. ``data_sha256``:
+    digest of the bytes of all samples in order. ``species``: number of samples of each species.
     """
 
     method: Method
@@ -48,7 +48,7 @@ class Ranges:
     species: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
-        """Return readable JSON, with the same bytes for the same ranges."""
+        """Return readable JSON. The same ranges always give the same bytes."""
         seen = self.seen or self.tensors
         body = {
             "schema_version": SCHEMA_VERSION,
@@ -65,10 +65,11 @@ class Ranges:
 
 
 def read_ranges(data: bytes, what: str = "ranges.json") -> Ranges:
-    """Parse the output of `Ranges.to_json`, which may have been edited by hand. ``what`` names it in errors.
+    """Parse the output of `Ranges.to_json`, which may have been edited by hand. ``what``: name of the file in error
+    messages.
 
     Raises:
-        CalibrationError: the file or its schema is wrong, or a range is invalid; the message names the tensor.
+        CalibrationError: the file or its schema is wrong, or a range is invalid. The message names the tensor.
     """
     try:
         body = json.loads(data)
@@ -100,9 +101,9 @@ def read_ranges(data: bytes, what: str = "ranges.json") -> Ranges:
 
 
 def stratified(species: Sequence[str], count: int, seed: int) -> list[int]:
-    """Return the indices of ``count`` samples, or of all if there are fewer, in ascending order.
+    """Return the indices of ``count`` samples, or of all samples if there are fewer, in ascending order.
 
-    The samples are spread over the species as evenly as possible. The same seed gives the same choice.
+    The samples are spread over the species as evenly as possible. The same ``seed`` gives the same choice.
     """
     rng = np.random.default_rng(seed)
     species_list = sorted(set(species))
@@ -134,7 +135,7 @@ def _session(model: bytes, names: Sequence[str]) -> Any:
 
     ort = import_onnxruntime()
     options = ort.SessionOptions()
-    # A tensor that is fused away cannot be measured.
+    # Graph optimisations are off, because a tensor that was fused into another operator cannot be measured.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     return ort.InferenceSession(with_outputs(model, names), options, providers=["CPUExecutionProvider"])
@@ -152,10 +153,10 @@ def measure_ranges(
 ) -> Ranges:
     """Measure the range of each tensor in ``names`` over all ``batches``.
 
-    ``percentile``: percentage of the magnitudes that the method ``percentile`` keeps.
+    ``data``: name of the samples. ``percentile``: percentage of the magnitudes that the method ``percentile`` keeps.
 
     Raises:
-        CalibrationError: there are no samples, a modality is blank in all of them, a tensor takes a value that is not
+        CalibrationError: there are no samples, a modality is blank in all of them, a tensor has a value that is not
             finite, or the samples differ between two readings.
     """
     session = _session(model, names)
@@ -193,7 +194,10 @@ def measure_ranges(
 def _histograms(
     session: Any, names: Sequence[str], batches: Batches, seen: Mapping[str, tuple[float, float]], digest: str
 ) -> NDArray[np.int64]:
-    """Return histograms of magnitudes, int64 [len(names), BINS], from zero to each tensor's largest magnitude."""
+    """Return histograms of the magnitudes, int64 [len(names), BINS].
+
+    Each ranges from zero to the largest magnitude in the tensor.
+    """
     counts = np.zeros((len(names), BINS), np.int64)
     h = hashlib.sha256()
     for batch in batches():
@@ -201,7 +205,8 @@ def _histograms(
             h.update(np.ascontiguousarray(batch[name]).data)
         for i, values in enumerate(session.run(list(names), dict(batch))):
             top = max(map(abs, seen[names[i]]))
-            # Scaling and counting as integers is several times faster than numpy.histogram, and exact at the edges.
+            # Scaling to integers and counting them is several times faster than numpy.histogram, and exact at the edges
+            # of bins.
             cells = np.minimum(np.abs(values).ravel() * np.float32(BINS / top if top else 0.0), BINS - 1)
             counts[i] += np.bincount(cells.astype(np.int32), minlength=BINS)
     if h.hexdigest() != digest:
@@ -214,6 +219,6 @@ def _clipped(
 ) -> tuple[float, float]:
     low, high = seen
     top = max(abs(low), abs(high))
-    # A one-sided tensor, such as the output of a ReLU, uses all 8 bits for that side.
+    # A tensor without values on one side of zero, such as the output of a ReLU, uses all 8 bits for the other side.
     limit = top * clip_limit(counts, method, levels=255 if low >= 0 or high <= 0 else 127, percentile=percentile)
     return max(low, -limit), min(high, limit)

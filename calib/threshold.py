@@ -1,9 +1,9 @@
 """The operating point, set on development scores only.
 
-There are two rules. For a BPCER target, choose the highest (strictest) threshold that rejects at most that share of the
-bona fide presentations. For an APCER target, choose the lowest threshold at which no species is accepted more often
-than that. The other rate is then measured. Below the threshold lies the ``uncertain`` band, down to a score below which
-almost no bona fide presentation lies.
+There are two rules. For a BPCER target, choose the highest (strictest) threshold that rejects at most that fraction of
+the bona fide presentations. For an APCER target, choose the lowest threshold at which no species is accepted more often
+than the target. The other rate is then measured. The ``uncertain`` band extends from the threshold down to a score
+below which there is almost no bona fide presentation.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from runtime.core.species import BONA_FIDE, require_distinct, require_species
 
 
 class SampleTooSmall(InputError):
-    """Too few presentations to set a threshold for the target."""
+    """There are too few presentations to set a threshold for the target."""
 
     code = "sample_too_small"
 
@@ -29,13 +29,14 @@ class SampleTooSmall(InputError):
 def presentations_needed(rate: float) -> int:
     """Return the smallest number of presentations for a target of ``rate``: 3 / ``rate``, the rule of three.
 
-    A sample of that size is expected to show three errors at the target.
+    In a sample of that size, three errors are expected at the target rate.
     """
     return math.ceil(3 / rate)
 
 
 def require_presentations(counts: Mapping[str, int], target: float, words: str) -> None:
-    """Require enough presentations of each species to measure an error rate of ``target``. ``words``: the target.
+    """Check that there are enough presentations of each species to measure an error rate of ``target``. ``words``: the
+    target as text.
 
     Raises:
         SampleTooSmall: a species has fewer than `presentations_needed`.
@@ -58,7 +59,10 @@ def rate_entry(rate: Rate) -> RateEntry:
 def _by_source(
     values: NDArray[np.float64], chosen: NDArray[np.bool_], sources: Sequence[str] | None
 ) -> dict[str, NDArray[np.float64]]:
-    """Return the ``chosen`` bona fide scores of each source, by words for a message; all together without sources."""
+    """Return the ``chosen`` scores of each source. Without ``sources``, return all of them as one entry.
+
+    The keys are texts for messages.
+    """
     if sources is None:
         return {BONA_FIDE: values[chosen]}
     where = np.array(sources)
@@ -75,13 +79,14 @@ def operating_point(
     band_bpcer: float = 0.002,
     sources: Sequence[str] | None = None,
 ) -> OperatingPointEntry:
-    """Set the threshold on development scores, one per presentation. NaN, a non-response, is ignored.
+    """Set the operating point on development scores, one per presentation. NaN, which means a non-response, is ignored.
 
-    ``max_apcer``: target for every species; it replaces ``max_bpcer``. ``sources``: source of each presentation. With
-    it, a BPCER target must hold for every source, so that a large easy source cannot hide a small hard one.
+    ``max_apcer``: target for every species; replaces ``max_bpcer``. ``sources``: source of each presentation. If given,
+    a BPCER target must hold for every source, so that a large easy source cannot hide a small difficult one.
 
     Raises:
-        SampleTooSmall: the message says how many presentations, and of which species, the target needs.
+        SampleTooSmall: there are too few presentations. The message says how many, and of which species, the target
+            needs.
         SpeciesInvalid: a species looks like a misspelt ``bona_fide``.
     """
     for species_name in set(species):
@@ -94,8 +99,8 @@ def operating_point(
         parts = _by_source(values, answered & (species_array == BONA_FIDE), sources)
         counts = {source: len(part) for source, part in parts.items()}
         require_presentations(counts, max_bpcer, f"the target BPCER <= {max_bpcer:.1%}")
-        # The lowest of the sources' thresholds keeps the target on every source. It is stored unrounded, because scores
-        # are compared with exactly this value.
+        # The lowest threshold of all sources meets the target on every source. It is not rounded, because scores are
+        # compared with exactly this value.
         threshold = min(threshold_for_bpcer(part, max_bpcer) for part in parts.values())
         target = f"the strictest threshold with BPCER <= {max_bpcer:.1%}"
         target += " on each development set" if len(parts) > 1 else ""

@@ -1,4 +1,4 @@
-"""Export of a checkpoint to a bundle: ONNX, INT8 with Q/DQ, parity check, writing."""
+"""Export a checkpoint to a bundle: conversion to ONNX, quantisation to INT8 with Q/DQ, parity check, and writing."""
 
 from __future__ import annotations
 

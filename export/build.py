@@ -1,4 +1,4 @@
-"""The export from a checkpoint to a bundle, step by step. Prints nothing; progress goes through callbacks."""
+"""Export a checkpoint to a bundle, step by step. Nothing is printed; progress is reported through callbacks."""
 
 from __future__ import annotations
 
@@ -43,13 +43,17 @@ SERVED_BY: dict[Int8Artifact, tuple[TensorRtGeneration, ...]] = {
     "int8-trt": ("8.6", "10"),
     "int8-trt11": ("11",),
 }
-"""TensorRT generations that each artifact is for; it must pass the lint of each."""
+"""Artifact → TensorRT generations that run it. The artifact must pass the lint rules of each of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """User options. ``artifacts``: besides ``int8-cpu``, which every bundle holds. ``samples``: number to calibrate on,
-    drawn evenly from each species with ``seed``. ``min_samples``: with fewer, activation ranges are not reliable."""
+    """Options of an export.
+
+    ``artifacts``: artifacts to create in addition to ``int8-cpu``, which every bundle contains. ``samples``: number of
+    calibration samples, drawn evenly from all species with ``seed``. ``min_samples``: minimum number of calibration
+    samples; with fewer, activation ranges are not reliable.
+    """
 
     artifacts: tuple[Int8Artifact, ...] = ("int8-cpu",)
     method: Method = "percentile"
@@ -61,7 +65,7 @@ class ExportOptions:
     sensitivity: bool = False
     limits: ParityLimits = field(default_factory=ParityLimits)
     ranges: Ranges | None = None
-    """Ranges measured earlier, possibly reviewed; None: measure now."""
+    """Activation ranges that were measured earlier, and perhaps reviewed by hand. None: measure them."""
     version: str = "0.1.0"
     """Version of the bundle."""
 
@@ -79,7 +83,7 @@ class ExportSource:
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """Everything that a bundle is written from, the measurements made on the way, and their test sets."""
+    """Result of an export: the contents of the bundle, the measurements, and the test sets they were made on."""
 
     files: dict[str, bytes]
     manifest: dict[str, Any]
@@ -92,14 +96,15 @@ class ExportResult:
 
 
 class ProgressStep:
-    """Receives progress: ``start(name, total)`` when a step begins, ``tick(count)`` as its samples finish."""
+    """Receiver of progress reports. ``start`` is called when a step begins, ``tick`` with the number of samples
+    finished."""
 
     def start(self, name: str, total: int) -> None: ...
     def tick(self, count: int) -> None: ...
 
 
 class SampleSubset:
-    """Selected samples of a set, in the set's order, readable in batches."""
+    """Selected samples of a set, in the order of the set, read in batches."""
 
     def __init__(
         self, pairs: PairDataset, indices: Sequence[int], modalities: tuple[str, str], step: ProgressStep
@@ -107,21 +112,21 @@ class SampleSubset:
         self.pairs, self.indices, self.modalities, self.step = pairs, list(indices), modalities, step
 
     def batches(self) -> Iterator[dict[str, NDArray[Any]]]:
-        """Yield the samples in batches; each call starts at the first one."""
+        """Yield the samples in batches. Each call starts at the first sample."""
         for start in range(0, len(self.indices), CALIBRATION_BATCH):
             part = [self.pairs[i] for i in self.indices[start : start + CALIBRATION_BATCH]]
             yield {m: np.stack([sample.crops[m] for sample in part]) for m in self.modalities}
             self.step.tick(len(part))
 
     def first(self, count: int) -> dict[str, NDArray[Any]]:
-        """Return up to ``count`` samples, spread over all of them, as one batch."""
+        """Return up to ``count`` samples, spread evenly over the subset, as one batch."""
         spread = np.unique(np.linspace(0, len(self.indices) - 1, min(count, len(self.indices))).astype(int))
         part = [self.pairs[self.indices[i]] for i in spread]
         return {m: np.stack([sample.crops[m] for sample in part]) for m in self.modalities}
 
 
 def literal_scorer(model: bytes, *, float_inputs: bool) -> Scorer:
-    """Return a scorer that computes every Q/DQ step by step, independent of this CPU's kernels."""
+    """Return a scorer that computes every Q/DQ step by step, independently of the kernels of this CPU."""
     literal = session(model, literal=True)
 
     def score(batch: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
@@ -136,10 +141,11 @@ def literal_scorer(model: bytes, *, float_inputs: bool) -> Scorer:
 def quantised(
     fp32: bytes, ranges: Ranges, artifacts: Sequence[Int8Artifact], keep_float: Sequence[str]
 ) -> dict[Int8Artifact, bytes]:
-    """Return the artifacts, each of which has passed the lint of its TensorRT generations.
+    """Quantise an FP32 model. Return the artifacts, each of which has passed the lint rules of its TensorRT
+    generations.
 
     Raises:
-        ExportError: TensorRT would reject or misread a graph; names node and rule.
+        ExportError: TensorRT would reject or misread a graph. The message names the node and the rule.
     """
     models: dict[Int8Artifact, bytes] = {"int8-cpu": quantize_for_cpu(fp32, ranges, keep_float)}
     if set(artifacts) & {"int8-trt", "int8-trt11"}:
@@ -158,7 +164,7 @@ def quantised(
 
 @dataclass(frozen=True, slots=True)
 class _Sets:
-    """The plan's sets, each opened once."""
+    """The data sets of a plan, each opened once."""
 
     calibration: PairDataset
     dev: list[PairDataset]
@@ -169,7 +175,7 @@ def _open_sets(source: ExportSource, modalities: tuple[str, str], rule: CropRule
     """Open or render the plan's sets.
 
     Raises:
-            DatasetError: a set cannot be read, or a set used for thresholds or rates lacks a class.
+        DatasetError: a set cannot be read, or a set used for thresholds or rates lacks a class.
     """
     plan = source.plan
 
@@ -197,7 +203,7 @@ def _open_sets(source: ExportSource, modalities: tuple[str, str], rule: CropRule
 
 
 class _ParityGate:
-    """FP32 scores, computed once, and comparisons with them. ``scorer``: of the FP32 engine."""
+    """Comparisons of INT8 models with FP32, whose scores are computed once. ``scorer``: scorer of the FP32 model."""
 
     def __init__(self, fp32: bytes, tests: list[PairDataset], modalities: tuple[str, str], step: ProgressStep) -> None:
         self.tests, self.modalities, self.step = tests, modalities, step
@@ -205,18 +211,18 @@ class _ParityGate:
         self.fp32 = [self.tested("FP32", self.scorer, test) for test in tests]
 
     def score(self, words: str, scorer: Scorer, pairs: PairDataset) -> Scored:
-        """Score a set, with a progress bar of this name."""
+        """Score a set, with a progress step named ``words``."""
         self.step.start(f"{words} on {pairs.name}", len(pairs))
         return score_set(scorer, pairs, self.modalities, tick=self.step.tick)
 
     def tested(self, words: str, scorer: Scorer, pairs: PairDataset) -> Scored:
-        """Score a test set and its mismatched pairs, which are a species of their own."""
+        """Score a test set and its mismatched pairs, which count as a separate species."""
         scored = self.score(words, scorer, pairs)
         self.step.start(f"{words} on mismatched pairs of {pairs.name}", len(mismatches(scored)))
         return with_mismatches(scorer, pairs, scored, self.modalities, tick=self.step.tick)
 
     def point(self, scorer: Scorer, dev: list[PairDataset], source: str, max_bpcer: float) -> OperatingPointEntry:
-        """Return the operating point of the INT8 model on the development sets."""
+        """Return the operating point of the INT8 model, set on the development sets."""
         scored = [(pairs.name, *self.score("int8-cpu", scorer, pairs).presentations_of()) for pairs in dev]
         return operating_point(
             np.concatenate([values for _, values, _ in scored]),
@@ -234,7 +240,7 @@ class _ParityGate:
         ]
 
     def literal(self, artifact: Int8Artifact, scorer: Scorer, threshold: float) -> list[Comparison]:
-        """Compare an artifact, whose Q/DQ nodes are computed one by one, to FP32 on each test set."""
+        """Compare an artifact with FP32 on each test set, with every Q/DQ computed step by step."""
         return [
             Comparison(a, self.tested(f"{artifact}, literally", scorer, test), threshold, artifact, "literal")
             for a, test in zip(self.fp32, self.tests, strict=True)
@@ -243,7 +249,7 @@ class _ParityGate:
 
 @dataclass(frozen=True, slots=True)
 class _Settled:
-    """The shipped INT8 model: nodes kept in float, the scorer of its engine, its operating point."""
+    """Settings of the INT8 model for the bundle: nodes kept in float, scorer of its engine, and operating point."""
 
     kept: list[str]
     scorer: Scorer
@@ -251,7 +257,7 @@ class _Settled:
 
 
 Quantise = Callable[[Sequence[Int8Artifact], Sequence[str]], dict[Int8Artifact, bytes]]
-"""Artifacts and nodes to keep in float → models, see `quantised`."""
+"""Function that returns the models for given artifacts and nodes to keep in float; see `quantised`."""
 
 
 def _settle(
@@ -263,10 +269,10 @@ def _settle(
     costs: Sequence[LayerCost],
     options: ExportOptions,
 ) -> _Settled:
-    """Choose the layers to keep in float, and set the INT8 model's threshold on ``dev`` alone.
+    """Choose the layers to keep in float, and set the threshold of the INT8 model on ``dev`` alone.
 
-    Test scores decide only which layers are kept. ``source``: origin of ``dev``, in a word. ``max_bpcer``: see
-    `DataPlan`.
+    Scores on the test sets only decide which layers are kept in float. ``source``: origin of ``dev`` in one word.
+    ``max_bpcer``: see `DataPlan`.
     """
 
     def started(kept: Sequence[str]) -> Scorer:
@@ -286,8 +292,8 @@ def build(source: ExportSource, options: ExportOptions, step: ProgressStep | Non
     """Run every step of an INT8 export and measure it; writes nothing.
 
     Raises:
-            CheckpointError: the checkpoint cannot be used. CalibrationError: the samples give no ranges.
-            DatasetError: a set cannot be used. ExportError: a step failed; names the step and the reason.
+        CheckpointError: the checkpoint cannot be used. CalibrationError: the samples give no ranges.
+        DatasetError: a set cannot be used. ExportError: a step failed. The message gives the step and the reason.
     """
     step = step or ProgressStep()
     network, training = load_checkpoint(source.checkpoint)
@@ -329,7 +335,7 @@ def calibrated(
     """Return the activation ranges of ``pairs``, or those given in ``options``, and the samples that they come from.
 
     Raises:
-        ExportError: fewer samples than ``options.min_samples``. CalibrationError: see `measure_ranges`.
+        ExportError: there are fewer samples than ``options.min_samples``. CalibrationError: see `measure_ranges`.
     """
     species = pairs.species()
     chosen = SampleSubset(pairs, stratified(species, options.samples, options.seed), modalities, step)
@@ -344,10 +350,10 @@ def calibrated(
 
 
 def _too_few(name: str, pairs: int, options: ExportOptions) -> str:
-    """Return the message for a calibration set of ``pairs`` with fewer samples than ``options`` require."""
+    """Return the message for a calibration set of ``pairs`` pairs that gives fewer samples than ``options`` require."""
     wanted = options.min_samples
     given = min(pairs, options.samples)
-    # Only the limiting option is named: a higher --samples cannot help if the set has fewer pairs.
+    # Name only the option that helps: a higher --samples does not if the set has fewer pairs.
     more = (
         f"Draw more: --samples {wanted}."
         if pairs >= wanted
@@ -375,10 +381,10 @@ def _auto_keep(
 ) -> list[str]:
     """Return the fewest layers, most expensive first, to keep in float so that the served model passes the gate.
 
-    ``started``: nodes kept in float → a scorer of the INT8 model.
+    ``started``: function that returns a scorer of the INT8 model for given nodes to keep in float.
 
     Raises:
-        ExportError: the gate fails even with the largest number of layers in float.
+        ExportError: the gate fails even with the maximum number of layers in float.
     """
     given = list(options.keep_float)
     order = [cost.layer for cost in costs if not cost.layer.startswith(tuple(given) or ("\0",))]

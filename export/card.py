@@ -1,4 +1,4 @@
-"""The model card. It is written from the manifest, so it cannot claim anything that was not measured."""
+"""Write the model card. It is generated from the manifest, so it cannot claim anything that was not measured."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def worst_of(entries: dict[str, RateEntry]) -> str:
 
 
 def scored_section(parity: Parity) -> str:
-    """Return one test set's figures, FP32 beside INT8."""
+    """Return the section on one test set, with the figures of FP32 and INT8 side by side."""
     rows = [
         f"| {'BPCER' if name == 'bpcer' else 'APCER ' + name.removeprefix('apcer.')} | {rate(fp32)} | {rate(int8)} |"
         for (name, fp32), int8 in zip(parity.fp32.items(), parity.int8.values(), strict=True)
@@ -78,7 +78,7 @@ def scored_section(parity: Parity) -> str:
 
 
 def literal_line(parity: Parity) -> str:
-    """Return the effect of an artifact when every Q/DQ is computed step by step."""
+    """Return a line on how far an artifact differs from FP32 if every Q/DQ is computed step by step."""
     return (
         f"| `{parity.artifact}` | {parity.data} | {parity.decision_flips}/{parity.pairs} | "
         f"{parity.max_score_difference:.4f} | {parity.mean_score_difference:.5f} | {worst_of(parity.fp32)} | "
@@ -101,14 +101,14 @@ What an engine's 8-bit kernels are to reproduce, whatever this machine's would d
 
 
 def tests_section(parities: list[Parity]) -> str:
-    """Return the figures of every test set: first the served model, then the artifacts with step-by-step Q/DQ."""
+    """Return the section on all test sets: first the served model, then the artifacts with step-by-step Q/DQ."""
     served = [scored_section(p) for p in parities if p.execution == "served"]
     literal = [literal_line(p) for p in parities if p.execution == "literal"]
     return "\n".join([*served, LITERAL + "\n".join(literal)] if literal else served)
 
 
 def taught_by(training: dict[str, Any]) -> str:
-    """Return a paragraph on the teacher of a training run; empty if there was none."""
+    """Return a paragraph on the teacher network of a training run, or an empty string if there was none."""
     teacher = training.get("teacher")
     if teacher is None:
         return ""
@@ -117,7 +117,7 @@ def taught_by(training: dict[str, Any]) -> str:
 
 
 def widened(manifest: Manifest) -> str:
-    """Return the options by which this export accepted more than the rule allows; empty if there were none."""
+    """Return a text on the options with which this export accepted more than the default limits, or an empty string."""
     flips, rate = (manifest.parity_limits.get(name, 0) for name in ("flips", "rate"))
     rule = ParityLimits()
     options = (f" --max-flips {flips:g}" if flips > rule.flips else "", f" --max-rate-change {rate:g}")
@@ -125,18 +125,19 @@ def widened(manifest: Manifest) -> str:
 
 
 def datasets_read(training: dict[str, Any]) -> list[str]:
-    """Return the data sets of camera images used to train a checkpoint, sorted; rendered sets do not count."""
+    """Return the names of the data sets of camera images used to train a checkpoint, sorted. Rendered sets are left
+    out."""
     tables = [table for part in training["recipe"]["data"].values() for table in tables_of(part)]
     return sorted({str(table["dataset"]) for table in tables if table.get("dataset") not in (None, "pathtraced")})
 
 
 def tables_of(part: Any) -> list[dict[str, Any]]:
-    """Return a part's tables: a list, or the single table of an older record."""
+    """Return the tables of a part as a list. Older records contain a single table."""
     return part if isinstance(part, list) else [part]
 
 
 def rendered(training: dict[str, Any], species: str) -> str:
-    """Return the card's text on rendered training data."""
+    """Return the text of the card on rendered training data."""
     tables = tables_of(training["recipe"]["data"]["train"])
     weights = [table.get("weight", 1.0) for table in tables]
     traced = sum(w for w, table in zip(weights, tables, strict=True) if table.get("dataset") == "pathtraced")
@@ -149,7 +150,7 @@ def rendered(training: dict[str, Any], species: str) -> str:
 
 
 def model_card(manifest: Manifest) -> str:
-    """Return a bundle's card as Markdown."""
+    """Return the model card of a bundle as Markdown."""
     training: dict[str, Any] = manifest.training
     network = training["recipe"]["network"]
     curve = training["curve"]

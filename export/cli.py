@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class TargetName(str, Enum):
-    """Runtime that an 8-bit artifact is for."""
+    """Runtime for which an INT8 artifact is created."""
 
     cpu = "cpu"
     trt = "trt"
@@ -160,7 +160,7 @@ def export(
 
 
 def artifacts_of(targets: Sequence[TargetName], *, engine: bool) -> tuple[Int8Artifact, ...]:
-    """Return the artifacts to make; ``engine``: also the one for this machine's TensorRT.
+    """Return the artifacts to create. ``engine``: whether to include the one for the TensorRT on this machine.
 
     Raises:
         EngineUnavailable: TensorRT is not available. ExportError: ONNX Runtime is too old.
@@ -181,7 +181,7 @@ def shipped_checkpoint(console: Console) -> Path:
     """Return the checkpoint of the shipped bundle, and print that it is used.
 
     Raises:
-        ConfigError: it does not exist.
+        ConfigError: the checkpoint does not exist.
     """
     from runtime.liveness.open import default_bundle
 
@@ -244,10 +244,10 @@ def build_bundle(
 
 
 def require_apcer(over: Sequence[MeasuredApcer], *, accepted: bool) -> None:
-    """Refuse a model that accepts species too often, unless the user allowed that.
+    """Refuse a model that accepts a species too often, unless the user has allowed that.
 
     Raises:
-        ApcerError: names each species with its rate, and the remedy.
+        ApcerError: the model is refused. The message names each species with its rate, and the remedy.
     """
     from export.errors import ApcerError
 
@@ -262,7 +262,7 @@ def check_engine(built: ExportResult, options: ExportOptions, out: Path, console
     """Build the TensorRT engine of the bundle in ``out`` and compare it with FP32 on the same test sets.
 
     Raises:
-        ParityError: it differs too much.
+        ParityError: the engine differs too much from FP32.
     """
     from export.parity import require_parity
     from export.show import show_comparisons
@@ -277,7 +277,7 @@ def reviewed(path: Path) -> Ranges:
     """Read activation ranges from a file.
 
     Raises:
-        CalibrationError: the file cannot be read or holds no ranges.
+        CalibrationError: the file cannot be read or contains no ranges.
     """
     from calib.ranges import CalibrationError, read_ranges
 
@@ -289,7 +289,7 @@ def reviewed(path: Path) -> Ranges:
 
 
 def steps(progress: Progress) -> ProgressStep:
-    """Progress bars, one per step."""
+    """Return a receiver that shows a progress bar for each step."""
     from export.build import ProgressStep
 
     class Bars(ProgressStep):
@@ -304,7 +304,7 @@ def steps(progress: Progress) -> ProgressStep:
 
 
 def finish(progress: Progress) -> None:
-    """Show the last step as done: a cached set reports no progress."""
+    """Show the last step as done, because a cached set reports no progress."""
     for task in progress.tasks:
         progress.update(task.id, completed=task.total)
 
@@ -329,5 +329,5 @@ def announce(console: Console, source: ExportSource, options: ExportOptions, out
 
 
 def main() -> None:
-    """Console script."""
+    """Run the console script."""
     run(command(export), extra="export")

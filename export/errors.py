@@ -16,6 +16,6 @@ class ParityError(ExportError):
 
 
 class ApcerError(ExportError):
-    """The model accepts a species more often than the limit, and the user did not allow that."""
+    """The model accepts a species more often than the limit, and the user has not allowed that."""
 
     code = "apcer_too_high"

@@ -1,7 +1,7 @@
-"""Checkpoint → ONNX: opset 17, IR 8, static shapes except for the batch.
+"""Convert a checkpoint to ONNX: opset 17, IR version 8, static shapes except for the batch.
 
-Opset 17, because from opset 18 on, Reduce operators take their axes as an *input*. TensorRT 8's parser ignores it and
-silently reduces over every axis, including the batch.
+Opset 17 is used because from opset 18 on, Reduce operators take their axes as an *input*. The parser of TensorRT 8
+ignores this input and silently reduces over all axes, including the batch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TORCH_TOLERANCE = 1e-4
 
 
 def blank_inputs(network: ADSN, count: int) -> dict[str, torch.Tensor]:
-    """Return zero inputs with the right names, dtypes and shapes."""
+    """Return inputs of zeros with the names, dtypes and shapes that the network expects."""
     size = network.config.size
     return {
         name: torch.zeros(
@@ -43,13 +43,14 @@ def to_onnx(network: ADSN) -> bytes:
     """Return the float32 graph of a network in evaluation mode.
 
     Raises:
-        ExportError: the exporter wrote operators that this project does not allow; names them.
+        ExportError: the exporter wrote operators that this project does not allow. The message names them.
     """
     network = network.eval()
     names = list(network.config.modalities)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         path = Path(folder) / "model.onnx"
-        # The tracing exporter is deprecated, but it keeps to opset 17. Its successor stays at 18 and only logs that.
+        # The tracing exporter is deprecated, but it supports opset 17. Its successor writes opset 18 instead and only
+        # logs that.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network,
@@ -74,7 +75,8 @@ def to_onnx(network: ADSN) -> bytes:
 
 
 def session(model: bytes, *, literal: bool = False, threads: int = 0) -> Any:
-    """Return an ONNX Runtime session. ``literal``: run Q/DQ step by step instead of fusing integer kernels."""
+    """Return an ONNX Runtime session. ``literal``: whether to compute Q/DQ step by step instead of fusing it into
+    integer kernels."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
@@ -84,14 +86,14 @@ def session(model: bytes, *, literal: bool = False, threads: int = 0) -> Any:
 
 
 def require_half_precision(version: str = onnxruntime.__version__) -> None:
-    """Raise unless this ONNX Runtime computes Q/DQ with float16 scales exactly.
+    """Check that ONNX Runtime computes Q/DQ with float16 scales exactly.
 
-    Versions up to 1.29 do not: scores of the shipped ``int8-trt11`` artifact were off by up to 0.56 (1.23.2, 1.24.4,
-    1.26.0, 1.28.0 and 1.29.0). In 1.30.0 and 1.32.0 they were equal to the last bit. With an older version the gate
-    would measure this error instead of the artifact, and no engine would reproduce the golden scores.
+    Versions up to 1.29 do not: with 1.23.2, 1.24.4, 1.26.0, 1.28.0 and 1.29.0, scores of the shipped ``int8-trt11``
+    artifact were off by up to 0.56. With 1.30.0 and 1.32.0 they were correct to the last bit. With an older version the
+    parity gate would measure this error instead of the artifact, and no engine would reproduce the golden scores.
 
     Raises:
-        ExportError: the version is older; gives the remedy.
+        ExportError: the version is too old. The message gives the remedy.
     """
     if tuple(int(part) for part in version.split(".")[:2]) < (1, 30):
         raise ExportError(
@@ -105,7 +107,7 @@ def check_against_torch(network: ADSN, model: bytes, inputs: dict[str, NDArray[A
     """Return the largest difference of any output between PyTorch and ONNX Runtime on ``inputs``.
 
     Raises:
-        ExportError: it exceeds `TORCH_TOLERANCE`.
+        ExportError: the difference exceeds `TORCH_TOLERANCE`.
     """
     with torch.no_grad():
         expected = [t.numpy() for t in network(*(torch.from_numpy(inputs[m]) for m in network.config.modalities))]

@@ -1,7 +1,7 @@
-"""Checks whether a TensorRT generation accepts a graph and reads it correctly. Needs neither a GPU nor TensorRT.
+"""Check that a TensorRT generation accepts a graph and reads it correctly. Needs neither a GPU nor TensorRT.
 
-The rules come from the source of its parsers (onnx-tensorrt 8.5-GA, 8.6-GA and 10.x) and its documentation. The parser
-rejects some mistakes; the worst ones go unnoticed.
+The rules come from TensorRT's documentation and the source code of its parsers (onnx-tensorrt 8.5-GA, 8.6-GA and 10.x).
+The parsers reject some mistakes, but not the worst ones.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 
 @dataclass(frozen=True, slots=True)
 class LintViolation:
-    """One breach of ``rule`` at ``where``: the node, the tensor or the graph. ``words``: the consequence."""
+    """A violation of ``rule`` at ``where``, which names the node, the tensor or the graph. ``words``: the
+    consequence."""
 
     rule: str
     where: str
@@ -38,7 +39,7 @@ class LintViolation:
 
 
 class _Graph:
-    """A model with the lookups that the rules need."""
+    """A model with the look-up tables that the rules need."""
 
     def __init__(self, model: onnx.ModelProto, target: TensorRtGeneration) -> None:
         self.model, self.target = model, target
@@ -58,7 +59,7 @@ Rule = Callable[[_Graph], Iterator[LintViolation]]
 
 
 def opset(g: _Graph) -> Iterator[LintViolation]:
-    """Check opsets: TensorRT 8 supports them up to 17; float16 scales need 19."""
+    """Check the opset: TensorRT 8 supports opsets up to 17; float16 scales need opset 19."""
     if g.target == "8.6" and g.opset > 17:
         yield LintViolation("opset", "graph", f"opset {g.opset}; TensorRT 8.6 knows 17 at most and does not check")
     if g.target == "11" and g.opset < 19:
@@ -68,7 +69,7 @@ def opset(g: _Graph) -> Iterator[LintViolation]:
 
 
 def reduce_axes(g: _Graph) -> Iterator[LintViolation]:
-    """Check Reduce axes: TensorRT 8 reads them as an attribute and silently ignores them as an input."""
+    """Check the axes of Reduce: TensorRT 8 reads them from an attribute and silently ignores them as an input."""
     if g.target == "8.6":
         for node in g.nodes:
             if node.op_type in IGNORES_AXES_INPUT and len(node.input) > 1:
@@ -134,7 +135,7 @@ def operators(g: _Graph) -> Iterator[LintViolation]:
 
 
 def outputs_unquantised(g: _Graph) -> Iterator[LintViolation]:
-    """Require Q/DQ on the inputs of weighted operators: a pair between a convolution and its consumer breaks fusion."""
+    """Refuse Q/DQ between a convolution and its ReLU: the two would not be fused."""
     producers = {name: node for node in g.nodes for name in node.output}
     consumers: dict[str, list[onnx.NodeProto]] = {}
     for node in g.nodes:
@@ -151,7 +152,7 @@ def outputs_unquantised(g: _Graph) -> Iterator[LintViolation]:
 
 
 def strong_types(g: _Graph) -> Iterator[LintViolation]:
-    """Require float16 scales for Q/DQ of float16 tensors: TensorRT 11 computes in the graph's own types."""
+    """Require float16 scales for Q/DQ of float16 tensors: TensorRT 11 computes in the types that the graph declares."""
     if g.target != "11":
         return
     types = {node.input[1]: g.tensors[node.input[1]].data_type for node in g.quantisers() if node.input[1] in g.tensors}
@@ -167,7 +168,7 @@ def strong_types(g: _Graph) -> Iterator[LintViolation]:
 
 
 def int32_range(g: _Graph) -> Iterator[LintViolation]:
-    """Require integers within int32: TensorRT 8 has no int64 and clamps what lies outside."""
+    """Require integers within int32: TensorRT 8 has no int64 and clamps larger values."""
     limits = np.iinfo(np.int32)
     for tensor in g.model.graph.initializer:
         if g.target == "8.6" and tensor.data_type == TensorProto.INT64:
@@ -177,7 +178,7 @@ def int32_range(g: _Graph) -> Iterator[LintViolation]:
 
 
 def finite(g: _Graph) -> Iterator[LintViolation]:
-    """Require finite weights, stored inside the file."""
+    """Require weights that are finite and stored inside the file."""
     for tensor in g.model.graph.initializer:
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
             yield LintViolation("external-data", tensor.name, "its values lie outside the model file")

@@ -1,4 +1,4 @@
-"""A bundle's manifest without its file list, and the golden vectors."""
+"""Create the manifest of a bundle, without its file list, and the golden vectors."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from runtime.engines.golden import GoldenVectors
 
 GOLDEN_PAIRS = 12
 NEAR_PAIRS = 8
-"""Number of pairs with a score near the middle, where it reacts most to a changed activation. Scores near 0 or 1 would
-hide clipped arithmetic."""
+"""Number of golden pairs with a score near 0.5, where the score reacts most to a changed activation. Scores near 0 or 1
+would hide saturated arithmetic."""
 SYNTHETIC = "Trained on synthetic faces only: to look, develop and test with, not to guard a door."
 ON_DISK = "Trained on {train}, tested on {test}: what it does elsewhere nobody has measured."
 
 
 def sources_of(sections: Iterable[AnySection]) -> str:
-    """Return the origin of the sets, in a few words for the manifest."""
+    """Return a few words on the origin of the sets, for the manifest."""
     words = {section.dataset if isinstance(section, ListedSection) else "synthetic" for section in sections}
     return " and ".join(sorted(words))
 
 
 def summary_of(training: dict[str, Any], plan: DataPlan) -> str:
-    """Return a bundle's first sentence: the faces that it was trained on, and those that it was measured on."""
+    """Return the summary of a bundle: the faces on which it was trained and those on which it was measured."""
     read = datasets_read(training)
     if not read:
         return SYNTHETIC
@@ -52,10 +52,10 @@ def golden_vectors(
     scorers: Mapping[str, Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float32]]],
     fp32: NDArray[np.float32],
 ) -> GoldenVectors:
-    """Return a pair of every kind, noise (which drives activations that faces do not), and pairs with middling scores.
+    """Return golden vectors: a pair of each species, noise, and pairs with scores near 0.5.
 
-    ``fp32``: score of every pair by the float model. ``scorers``: those to record, e.g. ``int8`` or ``int8-trt`` →
-    crops to float32 [N, 3].
+    Noise causes activations that faces do not cause. ``fp32``: score of each pair by the float model. ``scorers``:
+    precision to record, such as ``int8`` or ``int8-trt`` → function from crops to scores, float32 [N, 3].
     """
     chosen: list[dict[str, NDArray[Any]]] = []
     species_list = pairs.species()
@@ -74,7 +74,7 @@ def golden_vectors(
         crops = pairs[int(index)].crops
         chosen.append({m: np.asarray(crops[m]) for m in modalities})
     inputs = {m: np.stack([pair[m] for pair in chosen]) for m in modalities}
-    # One by one: the way a batch is split among threads must not affect the expected scores.
+    # Score the pairs one by one, so that the expected scores do not depend on how a batch is split among threads.
     scores = {
         name: np.concatenate([scorer({m: a[i : i + 1] for m, a in inputs.items()}) for i in range(len(chosen))])
         for name, scorer in scorers.items()
@@ -83,15 +83,20 @@ def golden_vectors(
 
 
 def name_of(training: Mapping[str, Any], modalities: Sequence[str]) -> str:
-    """Return a bundle's name: that of its training recipe, so that answers, logs and model repositories tell two models
-    apart; without a known recipe, its modalities."""
+    """Return the name of a bundle: the name of its training recipe or, if the recipe is unknown, its modalities.
+
+    The name distinguishes models in responses, logs and model repositories.
+    """
     return str(training["recipe"].get("name") or f"adsn-{'-'.join(modalities)}")
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Measurements of an export: the operating point, the activation ranges and the ``seed`` of their samples, the
-    comparisons with FP32, the nodes kept in float, and the limits of the gate."""
+    """Measurements of an export.
+
+    These are the operating point, the activation ranges and the ``seed`` of their samples, the comparisons with FP32,
+    the nodes kept in float, and the limits of the parity gate.
+    """
 
     point: OperatingPointEntry
     ranges: Ranges
@@ -104,7 +109,7 @@ class Measured:
 def manifest_of(
     network: ADSN, training: dict[str, Any], plan: DataPlan, version: str, measured: Measured
 ) -> dict[str, Any]:
-    """Return the manifest without its file list, which is made from the bytes when they are written."""
+    """Return the manifest without its file list, which is created from the bytes when they are written."""
     ranges = measured.ranges
     config = network.config
     size, maps, grid = config.size, config.maps, 2 * network.grid

@@ -1,4 +1,4 @@
-"""The parity gate: compares an INT8 artifact with FP32 on held-out pairs, at the threshold that will be used."""
+"""The parity gate: compare an INT8 artifact with FP32 on held-out pairs, at the threshold of the bundle."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Execution = Literal["served", "literal"]
 class ParityLimits:
     """Largest accepted differences between INT8 and FP32 on any test set, as fractions.
 
-    ``flips``: share of flipped decisions. ``rate``: change of BPCER or of the worst species' APCER.
+    ``flips``: fraction of decisions that change. ``rate``: change of BPCER, or of the APCER of the worst species.
     """
 
     flips: float = 0.002
@@ -41,7 +41,7 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """Short description of the comparison."""
+        """Short title of the comparison."""
         return f"{self.fp32.name}, {self.artifact} {'as served' if self.execution == 'served' else 'Q/DQ step by step'}"
 
     @property
@@ -51,7 +51,7 @@ class Comparison:
 
     @property
     def flips(self) -> int:
-        """Number of pairs whose scores are on different sides of the threshold."""
+        """Number of pairs whose two scores are on different sides of the threshold."""
         t = self.threshold
         return int(((self.fp32.scores[:, 0] >= t) != (self.int8.scores[:, 0] >= t)).sum())
 
@@ -102,12 +102,13 @@ def require_parity(
     what: str = "the INT8 model",
     so: str = "nothing was written",
 ) -> None:
-    """Require that every comparison is within ``limits``.
+    """Require that all comparisons are within ``limits``.
 
-    The message uses ``advice``, the layers that cost most, ``what``, the model compared, and ``so``, the consequence.
+    For the message: ``advice``: the layers whose quantisation costs most. ``what``: the compared model. ``so``: the
+    consequence.
 
     Raises:
-        ParityError: a limit is exceeded; the message says which figures changed and what to do.
+        ParityError: a limit is exceeded. The message says which figures changed and what to do.
     """
     found = violations(comparisons, limits)
     if not found:

@@ -1,11 +1,12 @@
-"""Float graph + ranges → the int8-cpu artifact: explicit Q/DQ, uint8 activations, 7-bit int8 weights.
+"""Create the int8-cpu artifact from the float graph and activation ranges.
 
-7 bits, because x86 processors without VNNI add two uint8×int8 products in 16 bits and clip: with 8-bit weights the
-scores are silently wrong. On such a processor the largest score change was 0.66 with 8 bits and 0.03 with 7.
+It has explicit Q/DQ, uint8 activations and 7-bit int8 weights. Weights have 7 bits because x86 CPUs without VNNI add
+two uint8×int8 products in 16 bits with saturation, so that with 8-bit weights the scores are silently wrong. On such a
+CPU the largest score change was 0.66 with 8 bits and 0.03 with 7 bits.
 
 Only the backbones are quantised. Attention maps, gates, the attention product and the heads stay in float: they are
-under 1 % of the arithmetic, and a quantised gate or head changes every score. The stems read the camera's bytes, see
-`export.stem`.
+less than 1 % of the arithmetic, and a quantised gate or head changes every score. The stems read the camera's bytes
+directly; see `export.stem`.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ OPERATORS = ("Conv", "Add", "Relu", "MaxPool")
 
 
 def backbone_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """Return the nodes that run in 8 bits.
+    """Return the nodes of the backbones, which run in INT8.
 
     Raises:
-        ExportError: the graph's names are not those of this network's export.
+        ExportError: the node names are not those of an export of this network.
     """
     nodes = [n for n in model.graph.node if n.op_type in OPERATORS and BACKBONE.match(n.name)]
     if sum(n.op_type == "Conv" for n in nodes) < 20:
@@ -40,7 +41,7 @@ def backbone_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 
 def tensors_to_measure(model: bytes) -> list[str]:
-    """Return the names of the activations whose ranges quantisation needs, in graph order."""
+    """Return the names of the activations whose ranges are needed for quantisation, in graph order."""
     proto = onnx.load_from_string(model)
     weights = {tensor.name for tensor in proto.graph.initializer}
     names = (name for node in backbone_nodes(proto) for name in (*node.input, *node.output))
@@ -72,9 +73,9 @@ def quantize_for_cpu(
 ) -> bytes:
     """Return the int8-cpu artifact of a float graph.
 
-    ``keep_float``: name prefixes of nodes to keep in float, such as ``/streams.0/stem``. Without ``seven_bits`` the
-    weights have 8 bits; no bundle may hold them, and the tests use such a model to check that it is detected. Without
-    ``byte_stems`` the inputs are first normalised in float, as in bundles of earlier versions: same scores, slower.
+    ``keep_float``: name prefixes of nodes to keep in float, such as ``/streams.0/stem``. ``seven_bits``: False for
+    8-bit weights, which no bundle may contain; tests use them to check that they are detected. ``byte_stems``: False to
+    normalise the inputs in float first, as in bundles of earlier versions, with the same scores but slower.
 
     Raises:
         ExportError: a range is missing, or an entry of ``keep_float`` matches no backbone node.
@@ -87,9 +88,10 @@ def quantize_for_cpu(
         raise ExportError(
             f"the ranges lack {len(missing)} tensors, {missing[0]!r} first; they belong to another graph."
         )
-    # Shape inference tells the quantiser which tensors are float activations.
+    # The quantiser needs shape inference to know which tensors are float activations.
     proto = onnx.shape_inference.infer_shapes(proto)
-    # A camera's range is fixed, even if the samples used little of it; with it, the bytes are the quantised tensor.
+    # The range of camera inputs is fixed, even if the samples used only a part of it. With this range, the camera's
+    # bytes are already the quantised tensor.
     spans = {**ranges.tensors, **dict.fromkeys(camera_tensors(proto.graph).values(), CAMERA_RANGE)}
     table = {n: (np.float32(a), np.float32(b)) for n, (a, b) in spans.items()}
     quantiser = QDQQuantizer(

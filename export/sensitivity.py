@@ -1,4 +1,4 @@
-"""Quantisation cost of each layer alone, and the search for the fewest layers to keep in float."""
+"""Measure the cost of quantising each layer alone, and search for the fewest layers to keep in float."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from export.quantize import backbone_nodes
 from export.tensorrt_graph import as_float_inputs, quantize_for_tensorrt
 
 MOST_KEPT = 16
-"""Largest number of layers to keep in float; a model that needs more is not suited to INT8."""
+"""Maximum number of layers to keep in float. A model that needs more is not suited to INT8."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerCost:
-    """Cost of quantising only ``layer``. ``rms``: root mean square change of the score's logit over the sample."""
+    """Cost of quantising only ``layer``. ``rms``: root mean square, over the samples, of the change in the logit of the
+    score."""
 
     layer: str
     rms: float
 
 
 def layers(model: bytes) -> list[str]:
-    """Return the convolutions that are quantised by default, in graph order."""
+    """Return the names of the convolutions that are quantised by default, in graph order."""
     nodes = backbone_nodes(onnx.load_from_string(model))
     return [node.name for node in nodes if node.op_type == "Conv" and "/stem/" not in node.name]
 
@@ -43,10 +44,10 @@ def _logits(model: bytes, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.floa
 def sensitivity(
     model: bytes, ranges: Ranges, inputs: Mapping[str, NDArray[Any]], tick: Callable[[int], None] = lambda n: None
 ) -> list[LayerCost]:
-    """Return every layer's cost on ``inputs`` (graph input → [N, S, S, C]), the most expensive first.
+    """Return the cost of each layer on ``inputs`` (graph input → [N, S, S, C]), the most expensive first.
 
-    The Q/DQ placement is TensorRT's, and every Q/DQ is computed step by step. The cost therefore depends on the layer's
-    weights and inputs, not on one CPU's kernels. ``tick`` is called once per layer.
+    Q/DQ nodes are placed as for TensorRT, and every Q/DQ is computed step by step. The cost therefore depends on the
+    weights and inputs of the layer, not on the kernels of a CPU. ``tick``: called after each layer.
     """
     names = layers(model)
     additions = [n.name for n in backbone_nodes(onnx.load_from_string(model)) if n.op_type == "Add"]
@@ -63,12 +64,12 @@ def sensitivity(
 
 
 def fewest_kept(order: Sequence[str], passes: Callable[[list[str]], bool], most: int = MOST_KEPT) -> list[str] | None:
-    """Return the shortest prefix of ``order`` (most expensive layer first) that ``passes`` when kept in float, or None
-    if even ``most`` layers do not pass.
+    """Return the shortest prefix of ``order`` for which ``passes`` is true.
 
-    The search doubles and then bisects, so it calls ``passes`` about 2·log₂(``most``) times. It assumes that keeping
-    more layers in float never makes the gate fail. If this does not hold, the result still passes, but a shorter one
-    may exist.
+    Returns None if ``passes`` is false even for ``most`` layers. ``order``: layers, most expensive first. ``passes``:
+    whether the gate passes with the given layers in float. The search doubles the number of layers and then bisects, so
+    it calls ``passes`` about 2·log₂(``most``) times. It assumes that keeping more layers in float never makes the gate
+    fail. If that is wrong, the result still passes, but there may be a shorter one.
     """
     low, high = -1, 0
     limit = min(most, len(order))

@@ -1,4 +1,4 @@
-"""Tables of an export's measurements, for the terminal."""
+"""Print the measurements of an export as tables in the terminal."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ALARM = "bold red"
 
 
 def brief(rate: Rate) -> str:
-    """Return a rate with its count, short enough for a table in a narrow terminal."""
+    """Return a rate with its counts as text, short enough for a table in a narrow terminal."""
     return f"{rate.value:.2%} ({rate.errors}/{rate.trials})"
 
 
 def show_costs(console: Console, costs: Sequence[LayerCost], kept: Sequence[str]) -> None:
-    """Print the most expensive layers first."""
+    """Print the costs of the layers, most expensive first."""
     if not costs:
         return
     table = Table("layer", "RMS change of the logit", "", title="What each layer costs in 8 bits", title_justify="left")
@@ -35,7 +35,7 @@ def show_costs(console: Console, costs: Sequence[LayerCost], kept: Sequence[str]
 
 
 def show_parity(console: Console, built: ExportResult, limits: ParityLimits) -> None:
-    """Print the threshold, one line per comparison, and the species of the served model."""
+    """Print the threshold, one line for each comparison, and the rates of the served model by species."""
     point = built.point
     console.print(
         f"threshold {point.threshold:.4f}, uncertain from {point.band_low:.4f} ({point.target}; {point.measured_on}); "
@@ -48,7 +48,7 @@ def show_parity(console: Console, built: ExportResult, limits: ParityLimits) -> 
 
 
 def show_comparisons(console: Console, comparisons: Sequence[Comparison], limits: ParityLimits) -> None:
-    """Print the comparisons with FP32, one line each."""
+    """Print one line for each comparison with FP32."""
     table = Table(
         "against FP32", "flips", "|Δscore| max", "mean", "worst APCER", "BPCER", "parity", title_justify="left"
     )
@@ -61,7 +61,7 @@ def show_comparisons(console: Console, comparisons: Sequence[Comparison], limits
 
 
 def show_over_limit(console: Console, over: Sequence[MeasuredApcer]) -> None:
-    """Print the species that the model accepts too often, in red; nothing if there are none."""
+    """Print the species that the model accepts too often, in red. Print nothing if there are none."""
     if over:
         console.print(f"This model {apcer_warning(over)}", style=ALARM, highlight=False)
 

@@ -1,18 +1,18 @@
-"""The first convolution of each stream in the int8-cpu artifact, which reads the camera's bytes directly.
+"""Make the first convolution of each stream in the int8-cpu artifact (the stem) read the camera's bytes directly.
 
-A uint8 array *is* a quantised tensor: at scale 1/128 and zero point 128 it represents the network's (v − 128) / 128,
-and padding with the zero point is padding with 0. Cast, subtraction, multiplication and quantisation of the input are
-therefore not needed.
+A uint8 image *is* a quantised tensor: with scale 1/128 and zero point 128 it represents the normalised input (v − 128)
+/ 128, and padding with the zero point is padding with 0. The input therefore needs no cast, subtraction, multiplication
+or quantisation.
 
-ONNX Runtime's 8-bit kernels read channels in groups of four; one or three channels take a slower path. An NHWC array
-holds the channels of four neighbouring columns side by side, so reading them as one column with four times the channels
-moves no byte. The convolution then computes two neighbouring output columns per step, as twice the channels, which also
-lie side by side::
+ONNX Runtime's 8-bit kernels read channels in groups of four; one or three channels take a slower path. In an NHWC array
+the channels of four neighbouring columns are adjacent, so they can be read as one column with four times as many
+channels without moving a byte. The convolution then computes two neighbouring output columns per step, as twice as many
+channels, which are also adjacent::
 
     [N, S, S, C] ─ [N, S, S/4, 4·C] ─ Conv 7×3, stride (2, 1) ─ [N, S/2, S/4, 2·O] ─ [N, S/2, S/2, O]
 
-The integers are the same as those of the 7×7 convolution with stride 2; the zeros between its weights cost less than
-the slower path. The graph has transposes because ONNX convolves NCHW; the runtime cancels them.
+The resulting integers are the same as those of the 7×7 convolution with stride 2. The folded weights contain zeros, but
+these cost less than the slower path. The graph has transposes because ONNX convolves NCHW; the runtime removes them.
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ from onnx import TensorProto, helper, numpy_helper
 from export.errors import ExportError
 
 CAMERA_RANGE = (-1.0, 127 / 128)
-"""The range that the 256 values of a camera are mapped to. Quantised over exactly this range, each value is a step."""
+"""Range to which the 256 values of a camera are normalised. If exactly this range is quantised, each value is one
+step."""
 SCALE, ZERO_POINT = np.float32(1 / 128), np.uint8(128)
 NORMALISATION = ("Cast", "Transpose", "Sub", "Mul")
 COLUMNS, PHASES = 4, 2
-"""Input columns folded into one, and output columns computed per step: stride 2 over 4 columns."""
+"""Number of input columns folded into one, and number of output columns computed per step (4 columns at stride 2)."""
 KERNEL, STRIDE, PADDING = 7, 2, 3
 
 
 def camera_tensors(graph: onnx.GraphProto) -> dict[str, str]:
-    """Return, for each uint8 graph input, the name of the float tensor that it is normalised to.
+    """Return uint8 graph input → name of the float tensor to which it is normalised.
 
     Raises:
         ExportError: an input is not normalised as (v − 128) / 128.
@@ -65,8 +66,8 @@ def camera_tensors(graph: onnx.GraphProto) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Stem:
-    """A quantised stem: its convolution and the Q/DQ nodes around it. ``size``, ``channels``: of the graph input
-    ``name``."""
+    """A quantised stem: its convolution and the Q/DQ nodes around it. ``size``, ``channels``: edge and number of
+    channels of the graph input ``name``."""
 
     name: str
     size: int
@@ -81,10 +82,11 @@ class _Stem:
 def accept_bytes(graph: onnx.GraphProto) -> None:
     """Make the quantised stems of a Q/DQ graph read their uint8 input directly, with its columns folded into channels.
 
-    A stem kept in float is unchanged. The nodes are left unsorted.
+    The columns of the input are folded into channels. A stem kept in float is not changed. The nodes of the result are
+    not sorted.
 
     Raises:
-        ExportError: the graph is not one of this network's.
+        ExportError: the graph is not an export of this network.
     """
     for name, tensor in camera_tensors(graph).items():
         stem = _find_stem(graph, name, tensor)
@@ -99,7 +101,7 @@ def accept_bytes(graph: onnx.GraphProto) -> None:
     for tensor_proto in [t for t in graph.initializer if t.name not in used]:
         graph.initializer.remove(tensor_proto)
     produced = {name for node in graph.node for name in node.output}
-    # Shapes of tensors that were removed or reshaped.
+    # Remove the recorded shapes of tensors that were removed or reshaped.
     for value in [v for v in graph.value_info if v.name not in produced or v.name.startswith("/streams")]:
         graph.value_info.remove(value)
 
@@ -135,7 +137,10 @@ def _constant(graph: onnx.GraphProto, name: str, value: NDArray[np.generic]) -> 
 
 
 def _read_columns(graph: onnx.GraphProto, stem: _Stem) -> list[onnx.NodeProto]:
-    """Make the nodes from the graph input to the stem's input: uint8 [N, S, S, C] → [N, 4·C, S, S/4], dequantised."""
+    """Return the nodes between the graph input and the input of the stem.
+
+    uint8 [N, S, S, C] → [N, 4·C, S, S/4], dequantised.
+    """
     name = stem.name
     shape = np.array([0, stem.size, stem.size // COLUMNS, COLUMNS * stem.channels], np.int64)
     parameters = [
@@ -154,10 +159,11 @@ def _read_columns(graph: onnx.GraphProto, stem: _Stem) -> list[onnx.NodeProto]:
 
 
 def fold_weights(weights: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Convert [O, C, 7, 7] for stride 2, padding 3 to [2·O, 4·C, 7, 3] for stride (2, 1), padded by one folded column.
+    """Convert weights [O, C, 7, 7] to folded weights [2·O, 4·C, 7, 3].
 
-    Output column 2·g + p reads the input columns 4·g + 2·p − 3 to 4·g + 2·p + 3, which lie in the folded columns g − 1
-    to g + 1: the weights of phase p start 1 + 2·p columns after the first of them.
+    The original weights are for stride 2 and padding 3, the folded ones for stride (2, 1) and padding by one folded
+    column. Output column 2·g + p reads the input columns 4·g + 2·p − 3 to 4·g + 2·p + 3. They lie in the folded columns
+    g − 1 to g + 1, so the weights of phase p start 1 + 2·p columns after the first column of these.
     """
     outputs, channels = weights.shape[:2]
     spread = np.zeros((PHASES, outputs, channels, KERNEL, 3 * COLUMNS), np.int8)
@@ -169,7 +175,7 @@ def fold_weights(weights: NDArray[np.int8]) -> NDArray[np.int8]:
 
 
 def _fold_convolution(graph: onnx.GraphProto, stem: _Stem) -> None:
-    """Fold the columns of the stem's weights; repeat its bias, scales and zero points once per phase."""
+    """Fold the columns of the stem's weights, and repeat its bias, scales and zero points for each phase."""
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     weights = tensors[stem.weights.input[0]]
     weights.CopyFrom(numpy_helper.from_array(fold_weights(numpy_helper.to_array(weights)), weights.name))
@@ -183,7 +189,7 @@ def _fold_convolution(graph: onnx.GraphProto, stem: _Stem) -> None:
 
 
 def _split_columns(graph: onnx.GraphProto, stem: _Stem) -> list[onnx.NodeProto]:
-    """Make the nodes behind the stem: uint8 [N, 2·O, S/2, S/4] → [N, O, S/2, S/2]."""
+    """Return the nodes after the stem: uint8 [N, 2·O, S/2, S/4] → [N, O, S/2, S/2]."""
     name, quantised = f"{stem.name}/stem", stem.requantise.output[0]
     tensor = next(t for t in graph.initializer if t.name == stem.weights.input[0])
     shape = np.array([0, stem.size // STRIDE, stem.size // STRIDE, tensor.dims[0] // PHASES], np.int64)
@@ -200,7 +206,7 @@ def _split_columns(graph: onnx.GraphProto, stem: _Stem) -> list[onnx.NodeProto]:
 
 
 def _remove_normalisation(graph: onnx.GraphProto, name: str, last: onnx.NodeProto) -> None:
-    """Remove the nodes from the graph input ``name`` to the quantiser ``last``, and the dequantiser after it."""
+    """Remove the nodes from the graph input ``name`` to the quantiser ``last``, and the dequantiser after that."""
     producers = {output: node for node in graph.node for output in node.output}
     graph.node.remove(next(node for node in graph.node if last.output[0] in node.input))
     node = last

@@ -1,8 +1,8 @@
-"""``adsn-export --engine``: builds this machine's TensorRT engine, with progress bars, and checks its parity.
+"""``adsn-export --engine``: build the TensorRT engine for this machine, with progress bars, and check its parity.
 
-The build itself is in `runtime.engines.tensorrt.build`, because a kiosk must be able to rebuild a stale engine without
-this tool. DLA is not supported: before TensorRT 11.4 it needs implicit INT8 with a calibrator, which this project does
-not use, because the graph then says nothing about the engine's precision.
+The build itself is in `runtime.engines.tensorrt.build`, because a kiosk must be able to rebuild an outdated engine
+without this tool. DLA is not supported: before TensorRT 11.4 it needs implicit INT8 with a calibrator. This project
+does not use that, because the graph then says nothing about the precision of the engine.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ from runtime.liveness.open import open_engine
 
 
 def require_tensorrt() -> Literal["int8-trt", "int8-trt11"]:
-    """Return the artifact that the installed TensorRT uses; fail before minutes of work if ``--engine`` cannot succeed.
+    """Return the artifact that the installed TensorRT uses.
+
+    Call it first: it raises if ``--engine`` cannot succeed, before minutes of work.
 
     Raises:
         EngineUnavailable: there is no driver or GPU, or TensorRT is not installed or not supported.
@@ -56,10 +58,11 @@ def shown(progress: Progress) -> Iterator[PhaseReporter]:
 
 
 def open_built(bundle: Bundle, console: Console, settings: BuildSettings | None = None) -> Engine:
-    """Open the bundle's TensorRT engine, building it if no cached one matches. It reproduces the golden vectors.
+    """Open the TensorRT engine of a bundle, and build it if the cache has no matching one. The engine has reproduced
+    the golden vectors.
 
     Raises:
-        EngineError, BundleError, ConfigError: as `open_tensorrt`.
+        EngineError, BundleError, ConfigError: see `open_tensorrt`.
     """
     with bars(console) as progress, shown(progress) as report:
         return open_tensorrt(bundle, settings=settings, report=report)
@@ -71,7 +74,7 @@ def compare_engine(
     """Score every test set with FP32 on the CPU and with the built engine, at the bundle's operating point.
 
     Raises:
-        EngineError, BundleError, ConfigError: as `open_tensorrt`.
+        EngineError, BundleError, ConfigError: see `open_tensorrt`.
     """
     bundle = open_bundle(folder)
     manifest = bundle.manifest

@@ -1,17 +1,18 @@
-"""Quantises the FP32 graph for TensorRT: ``int8-trt`` (8.6 to 10) and ``int8-trt11`` (11 and later).
+"""Quantise the FP32 graph for TensorRT: ``int8-trt`` (versions 8.6 to 10) and ``int8-trt11`` (version 11 and later).
 
-Both artifacts use the same placement, with which TensorRT fuses convolution, addition and ReLU into one INT8 kernel:
+In both artifacts Q/DQ nodes are placed such that TensorRT fuses convolution, addition and ReLU into one INT8 kernel:
 
 - Q/DQ only on the inputs of weighted operators, never on outputs; weights per output channel, activations per tensor.
-- Of a residual addition only the skip input is quantised; the convolution's branch stays in the accumulator.
+- Of the inputs of a residual addition only the skip input is quantised. The output of the convolution stays in the
+  accumulator.
 - Symmetric int8 with zero point 0. The bias is not quantised.
 - Stems, heads, gates, attention and its product stay in float, as do nodes that are kept by name.
 
-A tensor with several consumers has one Q/DQ pair. Sources: NVIDIA TensorRT Developer Guide, "Working with Quantized
-Types", and the behaviour of its parser and fusions (onnx-tensorrt 8.6-GA, the placement of ModelOpt 0.47).
+A tensor with several consumers has a single Q/DQ pair. Sources: NVIDIA TensorRT Developer Guide, "Working with
+Quantized Types"; behaviour of the parser and of fusions (onnx-tensorrt 8.6-GA, placement by ModelOpt 0.47).
 
-The graph inputs become float32 with the same values, 0 to 255, because TensorRT 8's parser does not accept uint8. The
-ends of slices come within int32, the integers of TensorRT 8.
+The graph inputs become float32 with the same values, 0 to 255, because the parser of TensorRT 8 does not accept uint8.
+The limits of slices are changed to fit int32, because TensorRT 8 has no int64.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from export.quantize import BACKBONE, backbone_nodes, kept_nodes
 
 LEVELS = 127
 SMALLEST_SCALE = float(np.finfo(np.float16).tiny)
-"""Smallest normal float16. Smaller scales would become 0 or coarse when stored as float16; the error of a channel with
-such small weights is at most half of this."""
+"""Smallest normal float16, used as the minimum scale. Smaller scales would become 0 or imprecise when stored as
+float16. The resulting error in a channel with such small weights is at most half of this value."""
 STRONG_OPSET = 19
-"""The first opset in which Q/DQ scales may be float16."""
+"""First opset in which the scales of Q/DQ may be float16."""
 
 
 def float_inputs(model: onnx.ModelProto) -> None:
@@ -50,10 +51,10 @@ def float_inputs(model: onnx.ModelProto) -> None:
 
 
 def bounded_slices(model: onnx.ModelProto) -> None:
-    """Bring the starts and ends of slices into the range of int32.
+    """Clamp the starts and ends of slices to int32.
 
-    PyTorch writes the largest int64 for "to the end". TensorRT 8 has no int64: it clamps such a value and warns that
-    weights were out of range. The largest int32 means the same.
+    PyTorch writes the largest int64 for "to the end". TensorRT 8 has no int64, so it clamps the value and warns that
+    weights were out of range. The largest int32 has the same meaning.
     """
     limits = np.iinfo(np.int32)
     bounds = {name for node in model.graph.node if node.op_type == "Slice" for name in node.input[1:3]}
@@ -71,7 +72,9 @@ def _redirect(old: str, new: str, consumers: Iterable[onnx.NodeProto]) -> None:
 
 
 def skip_input(node: onnx.NodeProto, producers: dict[str, onnx.NodeProto]) -> int:
-    """Return the index of a residual Add's skip input: the one that is not a convolution, or the 1×1 convolution.
+    """Return the index of the skip input of a residual Add.
+
+    It is not the output of a convolution, or is that of a 1×1 convolution.
 
     Raises:
         ExportError: neither input is the output of a 3×3 convolution.
@@ -91,16 +94,16 @@ def _kernel(node: onnx.NodeProto) -> int:
 
 
 def channel_scales(weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the symmetric scale, float32 [outputs], of each output channel of weights [outputs, …].
+    """Return the symmetric scale of each output channel, float32 [outputs], of weights [outputs, …].
 
-    Scales are at least `SMALLEST_SCALE`. An all-zero channel gets 1, because TensorRT rejects a scale of 0.
+    Scales are at least `SMALLEST_SCALE`. The scale of an all-zero channel is 1, because TensorRT rejects a scale of 0.
     """
     top = np.abs(weights.reshape(len(weights), -1)).max(1)
     return np.where(top > 0, np.maximum(top / LEVELS, SMALLEST_SCALE), 1.0).astype(np.float32)
 
 
 class _Placer:
-    """Adds Q/DQ nodes to a graph, one pair per tensor."""
+    """Placer of Q/DQ nodes in a graph, one pair per tensor."""
 
     def __init__(self, graph: onnx.GraphProto, ranges: Ranges) -> None:
         self.graph, self.ranges = graph, ranges
@@ -109,16 +112,17 @@ class _Placer:
         self.made: dict[str, str] = {}
 
     def activation(self, name: str) -> str:
-        """Return the name of an activation's dequantised tensor, adding its Q/DQ pair if needed."""
+        """Return the name of the dequantised tensor of an activation. Add its Q/DQ pair if there is none yet."""
         if name not in self.made:
             low, high = self.ranges.tensors[name]
             scale = max(abs(low), abs(high)) / LEVELS
-            # Any positive scale represents a tensor that was zero on every sample.
+            # Any positive scale is right for a tensor that was zero on all samples.
             self._pair(name, np.array(max(scale, SMALLEST_SCALE) if scale > 0 else 1.0, np.float32), None)
         return self.made[name]
 
     def weight(self, name: str) -> str:
-        """Return the name of the dequantised tensor of a convolution's weights, adding its Q/DQ pair if needed."""
+        """Return the name of the dequantised tensor of a convolution's weights. Add its Q/DQ pair if there is none
+        yet."""
         if name not in self.made:
             self._pair(name, channel_scales(numpy_helper.to_array(self.weights[name])), 0)
         return self.made[name]
@@ -146,7 +150,8 @@ def quantize_for_tensorrt(model: bytes, ranges: Ranges, keep_float: Iterable[str
     """Return the int8-trt artifact of an FP32 graph: opset 17, float32 with Q/DQ, for TensorRT 8.6 to 10.
 
     Raises:
-        ExportError: a range is missing, an entry of ``keep_float`` matches no node, or the graph is not this network's.
+        ExportError: a range is missing, an entry of ``keep_float`` matches no node, or the graph is not an export of
+            this network.
     """
     proto = onnx.load_from_string(model)
     float_inputs(proto)
@@ -168,11 +173,11 @@ def quantize_for_tensorrt(model: bytes, ranges: Ranges, keep_float: Iterable[str
 
 
 def strongly_typed(model: bytes) -> bytes:
-    """Return the int8-trt11 artifact of an int8-trt artifact.
+    """Convert an int8-trt artifact to the int8-trt11 artifact.
 
-    It has opset 19 and weights stored as int8. The backbones are in float16 where they are not int8. Inputs, attention,
-    gates and heads stay in float32, because float16 steps would be visible in the scores. TensorRT 11 supports only
-    strongly typed networks: the graph's types decide what runs.
+    The result has opset 19 and weights stored as int8. Parts of the backbones that are not int8 are float16. Inputs,
+    attention, gates and heads stay in float32, because float16 steps would be visible in the scores. TensorRT 11
+    supports only strongly typed networks, in which the types in the graph decide the precision.
     """
     proto = version_converter.convert_version(onnx.load_from_string(model), STRONG_OPSET)
     _store_weights_as_int8(proto.graph)
@@ -181,12 +186,14 @@ def strongly_typed(model: bytes) -> bytes:
 
 
 def _in_backbone(node: onnx.NodeProto) -> bool:
-    """Tell whether a node is a backbone operator or a Q/DQ of its inputs (Q/DQ nodes are named after tensors)."""
+    """Return whether a node is an operator of a backbone or a Q/DQ node of its inputs. Q/DQ nodes are named after
+    tensors."""
     return bool(BACKBONE.match(node.name)) or node.op_type in ("QuantizeLinear", "DequantizeLinear")
 
 
 def _store_weights_as_int8(graph: onnx.GraphProto) -> None:
-    """Replace weights → Q → DQ by int8 weights → DQ: a quarter of the size, supported by TensorRT 10 and later."""
+    """Replace weights → Q → DQ by int8 weights → DQ. That takes a quarter of the size, and TensorRT 10 and later
+    support it."""
     weights = {t.name: t for t in graph.initializer}
     for q in [n for n in graph.node if n.op_type == "QuantizeLinear" and n.input[0] in weights]:
         value, scale = (numpy_helper.to_array(weights[name]) for name in q.input[:2])
@@ -230,7 +237,7 @@ def _halve(graph: onnx.GraphProto, inside: list[onnx.NodeProto]) -> None:
 
 
 def sorted_nodes(nodes: Collection[onnx.NodeProto], known: set[str]) -> list[onnx.NodeProto]:
-    """Return ``nodes`` in topological order. ``known``: tensors that exist from the start.
+    """Return ``nodes`` in topological order. ``known``: names of tensors that no node has to produce.
 
     Raises:
         ExportError: a node needs a tensor that no node produces.
@@ -263,5 +270,5 @@ def _finished(proto: onnx.ModelProto) -> bytes:
 
 
 def as_float_inputs(batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return ``batch`` as float32 with the same values, as these artifacts take it."""
+    """Return ``batch`` as float32 with the same values, which is the input of these artifacts."""
     return {name: array.astype(np.float32) for name, array in batch.items()}

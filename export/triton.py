@@ -1,8 +1,8 @@
-"""Writes a model repository for NVIDIA Triton from a bundle: a model for ONNX Runtime and one for a TensorRT plan.
+"""Write a model repository for NVIDIA Triton from a bundle: a model for ONNX Runtime and one for a TensorRT plan.
 
 ``adsn-rgb-ir_onnx/`` serves the FP32 graph on ONNX Runtime. ``adsn-rgb-ir_plan/`` serves a plan that must be built on
 the serving machine (``trtexec`` or ``adsn-export --engine``) from the ONNX source next to it. Field names are those of
-Triton's ``model_config.proto``. Triton serves raw scores: gates, thresholds and decisions remain the client's task.
+Triton's ``model_config.proto``. Triton serves raw scores. Quality gates, thresholds and decisions are up to the client.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ TYPES = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32"}
 MAX_BATCH = 32
 PREFERRED = (8, 16, 32)
 QUEUE_DELAY_US = 2000
-"""Time for which a batch waits to fill: a small part of a frame's 33 ms."""
+"""Time in microseconds for which a batch waits for more requests, a small part of the 33 ms of a frame."""
 
 
 def _tensor(entry: TensorEntry, dtype: str) -> str:
-    # Triton requires at least one dimension; for a scalar per sample, reshape removes it.
+    # Triton requires at least one dimension. For a scalar per sample, ``reshape`` removes it again.
     dims = ", ".join(map(str, entry.shape)) or "1"
     reshape = "" if entry.shape else "\n    reshape: { shape: [ ] }"
     return f'{{\n    name: "{entry.name}"\n    data_type: {dtype}\n    dims: [ {dims} ]{reshape}\n  }}'
@@ -41,7 +41,7 @@ def _warm_up(name: str, batch: int, inputs: list[tuple[TensorEntry, str]]) -> st
 def config(manifest: Manifest, name: str, platform: str, sha256: str, *, float_inputs: bool) -> str:
     """Return ``config.pbtxt`` of one model: dynamic batching, warm-up, one instance per GPU, or on the CPU for ONNX.
 
-    ``sha256``: digest of the model, or of the plan's ONNX source. A remote engine identifies the model by it.
+    ``sha256``: digest of the model, or of the ONNX source of the plan. A remote engine uses it to identify the model.
     """
     backend = 'platform: "tensorrt_plan"' if platform == "plan" else 'backend: "onnxruntime"'
     inputs = [(e, TYPES["float32" if float_inputs else e.dtype]) for e in manifest.inputs]

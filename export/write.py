@@ -1,4 +1,4 @@
-"""Writes a bundle safely: to a draft folder, verified by loading and running it, then exchanged with the old one."""
+"""Write a bundle safely: write a draft, verify it by loading and running it, and exchange it with the old bundle."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ROLES = {
     "ranges.json": ("ranges", True),
     "golden.npz": ("golden", True),
 }
-"""File name → role, and whether the repository ships the file."""
+"""File name → role, and whether the file is part of the repository."""
 
 
 FLOAT_INPUTS = frozenset({"model-int8-trt", "model-int8-trt11"})
@@ -40,11 +40,11 @@ def write_bundle(out: Path, files: dict[str, bytes], manifest: dict[str, Any], p
     """Write a bundle to ``out``. An existing bundle is replaced only after the new one has been loaded and run.
 
     The model card is generated from the manifest. Other files in the folder are kept, except artifacts and the
-    signature of the old bundle. With ``private_key`` (Ed25519, PEM) the manifest is signed.
+    signature of the old bundle. ``private_key`` (Ed25519, PEM): key with which to sign the manifest.
 
     Raises:
         ExportError: the folder cannot be written, another export is writing it, or ``out`` is not a bundle.
-        BundleError, EngineError: the new bundle does not load; the old one stays.
+        BundleError, EngineError: the new bundle cannot be loaded. The old one stays.
         ConfigError: the key cannot be used.
     """
     with only_writer(out):
@@ -68,7 +68,7 @@ def _require_bundle_or_nothing(out: Path) -> None:
 
 @contextlib.contextmanager
 def only_writer(out: Path) -> Iterator[None]:
-    """Lock ``out`` against other exports, and remove drafts that killed exports left next to it.
+    """Lock ``out`` against other exports, and remove drafts that interrupted exports have left next to it.
 
     Raises:
         ExportError: another export is writing ``out``, or its parent folder cannot be written.
@@ -92,7 +92,8 @@ def only_writer(out: Path) -> Iterator[None]:
                 shutil.rmtree(left, ignore_errors=True)
             yield
         finally:
-            # Removed while locked: an export that opened the file earlier notices above that it is gone.
+            # Remove the lock file while it is locked. An export that has already opened it notices, in the check above,
+            # that it is gone.
             lock.unlink(missing_ok=True)
     finally:
         os.close(handle)
@@ -139,9 +140,9 @@ def _write_bundle(out: Path, files: dict[str, bytes], manifest: dict[str, Any], 
 
 
 def _swap(new: Path, out: Path) -> None:
-    """Exchange ``new`` and ``out`` in one step, so that ``out`` is complete at every moment.
+    """Exchange ``new`` and ``out`` in one step, so that ``out`` is complete at all times.
 
-    If the file system cannot exchange two folders, the old one is ``.NAME.old`` for a moment.
+    If the file system cannot exchange two folders, the old one is named ``.NAME.old`` for a moment.
     """
     if not out.exists():
         os.rename(new, out)
@@ -164,7 +165,7 @@ RENAME_EXCHANGE = 2
 
 
 def exchange(a: Path, b: Path) -> bool:
-    """Exchange two paths atomically with Linux's renameat2(2). Return False if it is not available."""
+    """Exchange two paths atomically with renameat2(2) of Linux. Return False if that is not available."""
     try:
         call = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError):

@@ -6,6 +6,6 @@ __all__ = ["__version__"]
 
 __version__ = "0.1.0"
 
-# From version 1.29 on, ONNX Runtime's Linux builds report model names, hashes and a device id to its maker unless
-# told not to before they load. Nothing leaves this machine that the operator did not ask for.
+# From version 1.29 on, ONNX Runtime's Linux builds report model names, hashes and a device id to Microsoft unless this
+# variable is set before the library loads. This package sends no data that the operator did not ask for.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

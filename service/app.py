@@ -1,4 +1,4 @@
-"""The HTTP application: creates its parts and passes each route those that it uses."""
+"""The HTTP application: create its components and pass each route the ones that it uses."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ DESCRIPTION = (
 
 @dataclass(frozen=True, slots=True)
 class AppComponents:
-    """Parts of an application. ``hub``: None if there are no rig events to subscribe to. ``stopping``: called when
-    the service begins to stop, before it waits for running requests."""
+    """Components of an application. ``hub``: hub for events, None without a rig. ``stopping``: called when the service
+    begins to stop, before it waits for running requests."""
 
     store: Store
     guard: Guard
@@ -76,12 +76,12 @@ def create_app(
     metrics: Metrics | None = None,
     trail: DecisionTrail | None = None,
 ) -> FastAPI:
-    """Return the application; `components_of` returns its parts.
+    """Create the application. `components_of` returns its components.
 
-    ``load`` creates the pipeline in a thread; ``on_failure`` gets its exception. ``feed``: an attached rig, which the
-    caller starts and closes. The other arguments are for a program that embeds the application; the defaults are
-    created here: ``hub`` for events, ``health`` with conditions of its own and of the cameras, ``metrics`` with
-    counters of its own, ``trail``, which the program closes itself.
+    ``load``: opens the pipeline; called in a thread. ``on_failure``: called with the exception if that fails. ``feed``:
+    an attached rig, which the caller starts and closes. The other arguments are for programs that embed the
+    application; by default they are created here. ``hub``: for events. ``health``: if given, the program reports the
+    conditions of the cameras itself. ``trail``: signing and audit log; if given, the program closes it.
 
     Raises:
         ConfigError: a key, the store or the audit log cannot be used.
@@ -126,7 +126,7 @@ def create_app(
 
 
 def components_of(app: FastAPI) -> AppComponents:
-    """Return the parts of an application created by `create_app`."""
+    """Return the components of an application created by `create_app`."""
     parts: AppComponents = app.state.parts
     return parts
 
@@ -154,7 +154,7 @@ async def _lifespan(
     yield
     for task in watching:
         task.cancel()
-    # In a thread, because closing waits for running pairs, which report their end to the loop.
+    # Close in a thread, because closing waits for running pairs, and these report to the event loop when they end.
     await asyncio.to_thread(parts.pool.close)
     parts.model.close()
     await parts.store.close()
@@ -184,7 +184,7 @@ def _add_routes(app: FastAPI, settings: Settings, parts: AppComponents) -> None:
 
 
 def _add_middleware(app: FastAPI, settings: Settings, guard: Guard) -> None:
-    # The middleware added last is outermost.
+    # The middleware added last is the outermost.
     app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimitMiddleware, limit=settings.limits.body_bytes)
     app.add_middleware(AuthMiddleware, guard=guard, hosts=settings.auth.hosts)

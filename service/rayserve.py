@@ -1,8 +1,8 @@
 """The HTTP application as a Ray Serve deployment: one process, one model and one worker per replica.
 
-``deploy/ray/serve.yaml`` names `build`. Only the functions that Ray calls need the extra ``ray``; the replica itself is
-a plain class. Each replica reads its settings from its own file and environment, so that no secret passes through Ray's
-control store.
+``deploy/ray/serve.yaml`` refers to `build`. Only the functions called by Ray need the extra ``ray``; the replica itself
+is a plain class. Each replica reads its settings from the file and environment of its node, so that no secret passes
+through Ray's control store.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 POLL_S = 0.02
 FATAL = ("engine_failed", "engine_stuck")
-"""Conditions that only a new process can fix. A full disk or a missing server would affect the next replica too."""
+"""Conditions that a new process can fix. Others, such as a full disk or a missing server, would affect the next replica
+too."""
 ONGOING = 4
-"""Requests per replica: one is being scored; the others are being parsed and decoded, or wait."""
+"""Maximum number of requests per replica: one is being scored while the others are parsed, decoded or waiting."""
 
 
 class Arguments(BaseModel):
@@ -51,7 +52,7 @@ class UserConfig(BaseModel):
 
 
 class BundleChoice:
-    """The bundle that a replica loads. The first load waits until it is known."""
+    """Choice of the bundle that a replica loads. The first load waits for the choice."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -59,12 +60,13 @@ class BundleChoice:
         self._bundle: Path | None = None
 
     def first(self) -> LoadedModel:
-        """Return the first model."""
+        """Wait for the choice, then load and return the first model."""
         self._known.wait()
         return open_model(self._settings, self._bundle)
 
     def settle(self, bundle: Path | None) -> Callable[[], LoadedModel] | None:
-        """Choose ``bundle``. Return a function that loads it if a different one was chosen before, else None."""
+        """Choose ``bundle``. If a different one was chosen before, return a function that loads the new one, otherwise
+        None."""
         if not self._known.is_set():
             self._bundle = bundle
             self._known.set()
@@ -80,29 +82,33 @@ class BundleChoice:
         return load
 
     def settle_if_open(self) -> None:
-        """Choose the settings' bundle if none was chosen."""
+        """Choose the bundle in the settings if none has been chosen."""
         if not self._known.is_set():
             self.settle(None)
 
 
 class Replica:
-    """Methods of a replica that Ray calls, besides the application's own routes. Ray's ingress sets ``_asgi_app``."""
+    """Methods of a replica that Ray calls, in addition to the routes of the application. Ray's ingress sets
+    ``_asgi_app``."""
 
     _asgi_app: FastAPI
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
-        """Switch to the named bundle once it has reproduced its golden vectors; requests continue meanwhile. Raises
-        if it cannot be loaded: Ray then treats the roll-out as failed."""
+        """Switch to the bundle in ``user_config`` once it has reproduced its golden vectors.
+
+        Requests continue meanwhile. An exception, if the bundle cannot be loaded, makes Ray treat the roll-out as
+        failed.
+        """
         wanted = UserConfig.model_validate(user_config)
         load = self._choice.settle(wanted.bundle)
         if load is not None:
             await asyncio.to_thread(self._parts.model.replace, load)
 
     async def check_health(self) -> None:
-        """Raise if only a new process helps. Waits for a replica that is still starting."""
+        """Raise an exception if the replica must be replaced by a new process. Waits while the replica is starting."""
         self._choice.settle_if_open()
         model, vitals = self._parts.model, self._parts.vitals
-        # Set by the loading thread, which has no event loop, so poll.
+        # Poll, because the loading thread sets these attributes and has no event loop.
         while model.loaded is None and model.failure is None:  # noqa: ASYNC110
             await asyncio.sleep(POLL_S)
         vitals.refresh()
@@ -121,16 +127,17 @@ class Replica:
 
 
 def replica_settings(arguments: Arguments, replica: str, environ: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings for one replica on this node. ``replica``: its name, which its audit log carries.
+    """Return the settings for one replica on this node. ``replica``: name of the replica, which is recorded in its
+    audit log.
 
     Raises:
-        ConfigError: they are invalid, or request something that a replica behind Ray's proxy cannot provide.
+        ConfigError: the settings are invalid, or request something that a replica behind Ray's proxy cannot provide.
     """
     settings = read_settings(
         arguments.config, environ=environ, options={"host": "127.0.0.1", "workers": 1, "profile": "throughput"}
     )
     if settings.api_key is None and settings.auth.keys is None:
-        # The address that Ray's proxies listen on is not known here.
+        # The address on which Ray's proxies listen is not known here.
         raise ConfigError("a Ray Serve deployment always needs keys. Set ADSN_AUTH__KEYS or ADSN_API_KEY.")
     if settings.tls.certificate is not None:
         raise ConfigError(
@@ -159,7 +166,7 @@ def make_app(settings: Settings) -> FastAPI:
 
 
 def deployment(arguments: Arguments) -> Deployment:
-    """Return the deployment, still unbound, so that its options can be set.
+    """Return the deployment, not yet bound, so that its options can be set.
 
     Raises:
         ConfigError: Ray is not installed.
@@ -169,7 +176,7 @@ def deployment(arguments: Arguments) -> Deployment:
     except ModuleNotFoundError as error:
         raise ConfigError("Ray Serve is not installed: pip install 'adsn[cpu,ray]'") from error
 
-    # A function, which Ray evaluates in each replica; the application itself cannot be pickled.
+    # A function that Ray calls in each replica, because the application itself cannot be pickled.
     def application() -> FastAPI:
         return make_app(replica_settings(arguments, serve.get_replica_context().replica_id.unique_id))
 
@@ -183,7 +190,7 @@ def deployment(arguments: Arguments) -> Deployment:
 
 
 def build(args: dict[str, Any]) -> Application:
-    """Return the application for ``import_path`` in Ray Serve's configuration. ``args``: see `Arguments`. Raises as
-    `deployment`."""
+    """Return the application for ``import_path`` in Ray Serve's configuration. ``args``: see `Arguments`. Raises the
+    same errors as `deployment`."""
     bound: Application = deployment(Arguments.model_validate(args)).bind()
     return bound

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Shared checks explain failed asserts like test modules.
+# Failed asserts in shared checks are explained as in test modules.
 pytest.register_assert_rewrite("tests.support")
 
-# No test asserts a time, so examples have no deadline: a busy machine or coverage may slow them down.
+# Examples have no deadline, because no test asserts a time, and a busy machine or coverage may slow them down.
 settings.register_profile("adsn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("adsn")

@@ -1,4 +1,4 @@
-"""Console scripts as a person runs them: real processes, exit codes, and errors of one line."""
+"""Console scripts as run by users: real processes, exit codes, and one-line errors."""
 
 from __future__ import annotations
 

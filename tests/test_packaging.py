@@ -32,7 +32,7 @@ print(pipeline.engine.info.backend, len(service.console.page.PAGE.template))
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Build a wheel and an sdist of the tracked files, in a copy, because a build leaves folders behind."""
+    """Build a wheel and an sdist of the tracked files, in a copy of them because a build leaves folders behind."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("out")
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True)
     if listed.returncode:
@@ -89,8 +89,9 @@ def application(tmp_path: Path) -> dict[str, str]:
 
 
 def run_in(folder: Path, environment: dict[str, str], code: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run Python outside the checkout, because its working directory comes first on its path."""
-    # As from a wheel: the finder of an editable install finds our modules by name, whatever the path.
+    """Run Python in ``folder``, outside the checkout, because the working directory comes first on the path."""
+    # Behave as if installed from a wheel, because the finder of an editable install finds our modules by name, whatever
+    # the path.
     plain = "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'Editable' not in getattr(f, '__name__', '')];"
     command = [sys.executable, "-c", f"{plain} {code}", *words]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)

@@ -1,4 +1,5 @@
-"""The pinned packages: each with its hashes, everything that serving needs, and no address of an index."""
+"""The pinned packages: each has its hashes, everything needed for serving is pinned, and there is no address of an
+index."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Table of data set contents: presentations and people of each split and species."""
+"""Print the contents of data sets as a table: presentations and people of each split and species."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runtime.core.species import BONA_FIDE
 
 @dataclass(slots=True)
 class SpeciesCount:
-    """Contents of a set for one species."""
+    """Contents of a set for one species: samples, presentations and people."""
 
     pairs: int = 0
     presentations: set[tuple[str, str]] = field(default_factory=set)
@@ -34,14 +34,14 @@ def counts_of(dataset: Rows) -> dict[str, SpeciesCount]:
     for row in dataset.rows():
         count = found.setdefault(row["species"], SpeciesCount())
         count.pairs += 1
-        # Two people may each have a presentation with the same name.
+        # Presentations of two people may have the same name.
         count.presentations.add((row["subject"], row["presentation"]))
         count.people.add(row["subject"])
     return dict(sorted(found.items(), key=lambda item: (item[0] != BONA_FIDE, item[0])))
 
 
 def show_data(console: Console, splits: Mapping[str, Rows]) -> None:
-    """Print presentations, people and pairs of each split and species."""
+    """Print the numbers of presentations, people and pairs of each split and species."""
     table = Table("split", "species", title="training data", title_justify="left")
     for heading in ("presentations", "people", "pairs"):
         table.add_column(heading, justify="right")

@@ -108,9 +108,12 @@ WORST = 6
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Measurements on each set besides error rates. ``plain`` and ``explained``: number of the worst samples of each
-    class to draw, without and with attention. ``robustness``: pairs of each class in the sweeps, 0 for none.
-    ``mismatch``: whether to add the species of images that do not belong together."""
+    """Measurements on each set in addition to error rates.
+
+    ``plain``, ``explained``: number of the worst samples of each class to show, without and with attention.
+    ``robustness``: number of pairs of each class for the sweeps, 0 for no sweeps. ``mismatch``: whether to add the
+    species of images that do not belong together.
+    """
 
     plain: int = 0
     explained: int = 0
@@ -153,7 +156,7 @@ def evaluate(
     subject = open_model(model, precision, threshold)
     require_writable_folder(cache, "--cache")
     options = DataOptions(data, dev, subjects, cache, threads or os.cpu_count() or 1)
-    # A dev set only sets thresholds, on the species that it holds.
+    # A dev set is used only to set thresholds, on the species in it.
     mismatch = not (no_mismatch or dev)
     wanted = Wanted(WORST if thumbnails else 0, explain, robustness_pairs if robustness else 0, mismatch)
     console = Console()
@@ -178,7 +181,7 @@ def evaluate(
 
 
 def page_of(subject: EvaluatedModel, results: list[ReportSection], effects: list[Effect], limits: Limits) -> ReportPage:
-    """Return the content of the HTML page."""
+    """Return the content of the report page."""
     from adsn.evaluation.report import ReportPage
 
     return ReportPage(
@@ -192,7 +195,7 @@ def page_of(subject: EvaluatedModel, results: list[ReportSection], effects: list
 
 
 def measured(subject: EvaluatedModel, test: TestSet, wanted: Wanted, progress: Progress) -> ReportSection:
-    """Score a set with every precision, and make the other requested measurements with the first one.
+    """Score a set with every precision, and make the other requested measurements with the first precision.
 
     Raises:
         DatasetError: the set lacks bona fide or attack presentations.
@@ -230,5 +233,5 @@ def measured(subject: EvaluatedModel, test: TestSet, wanted: Wanted, progress: P
 
 
 def main() -> None:
-    """Console script."""
+    """Run the console script."""
     run(command(evaluate), extra="train")

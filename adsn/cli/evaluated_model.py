@@ -30,7 +30,8 @@ def open_model(model: Path, precision: str, threshold: float | None) -> Evaluate
     """Open a bundle or a checkpoint.
 
     Raises:
-            ConfigError: invalid options. BundleError, CheckpointError: the file cannot be used; gives the reason.
+        ConfigError: the options are invalid. BundleError, CheckpointError: the file cannot be used. The message gives
+            the reason.
     """
     from adsn.evaluation.attention import engine_attention, network_attention
     from adsn.evaluation.evaluate import engine_scorer, network_scorer

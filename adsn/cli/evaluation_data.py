@@ -1,4 +1,4 @@
-"""The data sets of ``adsn-eval``: those of a plan, or one folder."""
+"""Open the data sets of ``adsn-eval``: those of a plan, or one folder."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TestSet:
-    """``pairs`` are scored; ``pictures`` are the same samples with the images of their crops, if these exist."""
+    """A set to evaluate. ``pairs``: samples to score. ``pictures``: the same samples with the images that the crops are
+    cut from, if these exist."""
 
-    # Not a test class, although pytest would take its name for one.
+    # Prevents pytest from collecting this class because of its name.
     __test__ = False
 
     name: str
@@ -33,7 +34,7 @@ class TestSet:
 
 @dataclass(frozen=True, slots=True)
 class DataOptions:
-    """Data options of the command. ``subjects``: ``FIRST:LAST`` of a folder of path-traced pairs."""
+    """Data options of the command. ``subjects``: range ``FIRST:LAST`` for a folder of path-traced pairs."""
 
     data: Path | None
     dev: bool
@@ -48,8 +49,8 @@ def open_sets(
     """Open the sets one after the other.
 
     Raises:
-            ConfigError: the folder holds no data, or the range is invalid.
-        DatasetError: see the data sets.
+        ConfigError: the folder contains no data, or the range is invalid.
+        DatasetError: a data set cannot be read; see its reader.
     """
     if options.data is not None and options.data.is_dir():
         yield _open_folder(options.data, options, modalities, rule)
@@ -68,7 +69,7 @@ def _planned(
     plan = open_plan(options.data, progress.console)
     for name, section in sections_of(plan, dev=options.dev):
         pairs = open_section(name, section, modalities, rule, options.cache, progress, options.workers)
-        # The cache holds only crops; a rendered pair is rendered again if its images are needed.
+        # The cache contains only crops. If the images of a rendered pair are needed, it is rendered again.
         rendered = SyntheticPairs(section.spec(name, rule)) if isinstance(section, DataSection) else None
         yield TestSet(name, pairs, rendered or pairs)
 

@@ -1,4 +1,4 @@
-"""Terminal output of ``adsn-eval``, and its JSON."""
+"""Output of ``adsn-eval`` in the terminal and as JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def show(console: Console, title: str, scored: Scored, threshold: float) -> None:
-    """Print error rates as a table; the worst species is the headline."""
+    """Print a table of error rates, with the worst species as the headline."""
     from adsn.evaluation.mismatch import WORDS, rates_by_kind
 
     report = scored.report(threshold)
@@ -49,7 +49,7 @@ def show_robustness(console: Console, found: Robustness) -> None:
 
 
 def evaluation_json(subject: EvaluatedModel, results: list[ReportSection], effects: list[Effect]) -> dict[str, Any]:
-    """Return the content of ``--out``. Each set starts with the first precision's figures and scores."""
+    """Return the content of the file ``--out``. For each set, figures and scores of the first precision come first."""
     from adsn.evaluation.counterfactual import effects_json
     from adsn.evaluation.evaluate import PAIR_MISMATCH, rate_json
     from adsn.evaluation.mismatch import rates_by_kind
@@ -60,7 +60,7 @@ def evaluation_json(subject: EvaluatedModel, results: list[ReportSection], effec
         kinds = list(result.scored)
         row = dict(result.figures[kinds[0]])
         values, species = result.scored[kinds[0]].presentations_of()
-        # JSON has no number for a non-response either.
+        # JSON has no NaN, so a non-response is None here.
         scores = [None if math.isnan(v) else round(v, 7) for v in values.tolist()]
         row["presentations"] = {"species": species, "score": scores}
         row["precisions"] = {kind: dict(result.figures[kind]) for kind in kinds[1:]}
@@ -78,7 +78,7 @@ def evaluation_json(subject: EvaluatedModel, results: list[ReportSection], effec
 
 
 def comparison_notes(result: ReportSection) -> list[str]:
-    """Return the differences between two precisions on one set, as text; nothing for a single precision."""
+    """Return texts on the differences between two precisions on one set; empty for a single precision."""
     if len(result.scored) < 2:
         return []
     (a, first), (b, second) = list(result.scored.items())[:2]

@@ -1,4 +1,4 @@
-"""Samples that ``adsn-eval`` shows in its page, with and without attention."""
+"""Select the samples that ``adsn-eval`` shows in its report, with and without attention."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def worst_pictures(
         words = []
         for k, m in enumerate(subject.modalities):
             crop = np.asarray(sample.crops[m])
-            # The crop goes beside it: an overlay hides what it covers.
+            # Show the crop next to the overlay, because the overlay hides what it covers.
             shown |= {m: grey_picture(crop), f"{m} with attention": overlay(crop, maps[k])}
             words.append(f"{m} ×{weight_on(maps[k], face_region(subject.rule)):.1f}")
         caption = (
@@ -47,7 +47,7 @@ def worst_pictures(
 
 
 def face_region(rule: CropRule) -> NDArray[np.uint8]:
-    """Return a mask of the face box in a crop, uint8 [S, S]: 255 inside."""
+    """Return a mask of the face box in a crop, uint8 [S, S], 255 inside."""
     edge = rule.size / (1 + 2 * rule.margin)
     low, high = round((rule.size - edge) / 2), round((rule.size + edge) / 2)
     region = np.zeros((rule.size, rule.size), np.uint8)

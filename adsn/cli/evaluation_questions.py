@@ -1,4 +1,4 @@
-"""Measurements of ``adsn-eval`` besides error rates: the effects of attributes, and of rigs and rooms."""
+"""Measurements of ``adsn-eval`` in addition to error rates: the effects of attributes, and those of rigs and rooms."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 def counterfactuals(
     subject: EvaluatedModel, presentations: int, renderer: str, attributes: list[str], console: Console
 ) -> list[Effect]:
-    """Measure and print the effect of glasses, hats, expressions and backgrounds, with the first precision.
+    """Measure and print the effects of glasses, hats, expressions and backgrounds, with the first precision.
 
-    ``attributes``: if empty, all that the renderer can change.
+    ``attributes``: attributes to measure; if empty, all that the renderer can change.
 
     Raises:
         ConfigError: the renderer or attribute is unknown, or path tracing is not available.
@@ -70,7 +70,7 @@ def counterfactuals(
 
 
 def mismatched(scorer: Scorer, test: TestSet, scored: Scored, subject: EvaluatedModel, progress: Progress) -> Scored:
-    """Score pairs of images that do not belong together, and return them with the rest of the set."""
+    """Score pairs of images that do not belong together, and return the whole set including them."""
     from adsn.evaluation.mismatch import mismatches, with_mismatches
 
     task = progress.add_task(f"mismatch {test.name}", total=len(mismatches(scored)), note="")
@@ -94,7 +94,7 @@ def robustness_of(subject: EvaluatedModel, test: TestSet, scored: Scored, count:
 
 
 def available_detectors() -> dict[str, FaceDetector]:
-    """Open every face detector that needs no file from the user; leave out those that cannot run on this machine."""
+    """Open all face detectors that need no file from the user. Those that cannot run on this machine are left out."""
     from runtime.core.errors import EngineUnavailable
     from runtime.face.open import FaceSettings, open_detector
 

@@ -1,4 +1,4 @@
-"""Checks of output paths, made before hours of work."""
+"""Check output paths, before hours of work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def require_writable_folder(folder: Path, option: str) -> None:
     """Create ``folder`` and check that it is writable.
 
     Raises:
-        ConfigError: it is not; names the option.
+        ConfigError: the path is not writable. The message names the option.
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{option} {folder}: a file, not a folder. Name a folder.")
@@ -28,7 +28,7 @@ def require_writable_file(path: Path | None, option: str) -> None:
     """Check that ``path`` is a writable file path, if one is given.
 
     Raises:
-        ConfigError: it is not; names the option.
+        ConfigError: the path is not writable. The message names the option.
     """
     if path is None:
         return

@@ -1,4 +1,5 @@
-"""Entry points of the console scripts; other packages named ``service`` or ``runtime`` on the path do no harm."""
+"""Entry points of the console scripts. They work even if other packages named ``service`` or ``runtime`` are on the
+path."""
 
 from __future__ import annotations
 
@@ -10,14 +11,15 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 PACKAGES = ("calib", "export", "runtime", "service", "synthetic")
-"""Packages beside this one whose names an application may also use for its own packages."""
+"""Our other packages, whose names an application may also use for its own packages."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def prefer_own_packages() -> None:
-    """Put this installation's folder first on the path if a package of the same name would be found before ours.
+    """Put the folder of this installation first on the path if a package of the same name would be found before ours.
 
-    ``PYTHONPATH`` precedes installed packages, and it is often the folder of an application with its own ``service/``.
+    ``PYTHONPATH`` comes before installed packages, and is often the folder of an application that has its own
+    ``service/``.
     """
     for name in PACKAGES:
         spec = PathFinder.find_spec(name)
@@ -27,9 +29,9 @@ def prefer_own_packages() -> None:
 
 
 def run(module: str) -> None:
-    """Call ``main`` of one of our modules."""
+    """Import one of our modules and call its ``main``."""
     prefer_own_packages()
-    # Imported by name: an import at the top would run before the path is corrected.
+    # An import at the top of this file would run before the path is corrected.
     main: Callable[[], None] = import_module(module).main
     main()
 

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 
 def default_cache() -> Path:
-    """Return the default folder for rendered sets: the user's cache, or ``runs/rendered`` for a user without a home."""
+    """Return the default folder for rendered sets.
+
+    It is in the user's cache, or ``runs/rendered`` for a user without a home directory.
+    """
     try:
         return Path(user_cache_dir("adsn")) / "rendered"
     except RuntimeError:
@@ -63,7 +66,7 @@ def bars(console: Console) -> Progress:
 
 
 def open_set(spec: SyntheticSpec, cache: Path, progress: Progress, workers: int) -> CachedPairs:
-    """Open the rendered set of ``spec``; render it first, with a progress bar, if it is missing."""
+    """Open the rendered set of ``spec``. If it is missing, render it first, with a progress bar."""
     from adsn.datasets.cache import open_cache
     from adsn.datasets.pairs import SyntheticPairs
 
@@ -82,7 +85,7 @@ def open_section(
     progress: Progress,
     workers: int,
 ) -> PairDataset:
-    """Open one set of a plan; print what a reader skipped."""
+    """Open one set of a plan, and print which entries its reader skipped."""
     from adsn.datasets.sections import DataSection, PathTracedSection
 
     if isinstance(section, PathTracedSection):
@@ -93,7 +96,9 @@ def open_section(
 
 
 def open_plan(path: Path | None, console: Console) -> DataPlan:
-    """Return the plan at ``path``, by default the shipped one; print what this machine lacks for the shipped one.
+    """Return the plan at ``path``, by default the shipped plan.
+
+    If this machine lacks something for the shipped plan, print that.
 
     Raises:
         ConfigError: see `read_plan`.
@@ -111,7 +116,7 @@ def open_plan(path: Path | None, console: Console) -> DataPlan:
 def open_listed(
     name: str, section: ListedSection, modalities: tuple[str, ...], rule: CropRule, progress: Progress
 ) -> ListedPairs:
-    """Open a set on disk; print the entries that its reader skipped."""
+    """Open a set on disk, and print which entries its reader skipped."""
     pairs = section.open(modalities, rule)
     for cause, count in pairs.skipped.items():
         progress.console.print(f"{name}: {count} of {len(pairs) + sum(pairs.skipped.values())} skipped: {cause}")
@@ -121,7 +126,7 @@ def open_listed(
 def open_part(
     recipe: RecipeModel, part: Literal["train", "dev"], cache: Path, progress: Progress, workers: int
 ) -> ArrayPairs:
-    """Open a recipe's training or development set as arrays; render or decode missing pairs."""
+    """Open the training or development set of a recipe as arrays. Missing pairs are rendered or decoded."""
     from adsn.datasets.mixed import MixedArrays
 
     sections = getattr(recipe.data, part)
@@ -153,10 +158,10 @@ def _as_arrays(
 
 
 def open_teacher(path: Path, threads: int) -> Teacher:
-    """Open the network that teaches the RGB stream.
+    """Open the teacher network for the RGB stream.
 
     Raises:
-            TrainingError: the file cannot be used; gives the reason.
+        TrainingError: the file cannot be used. The message gives the reason.
     """
     from adsn.training.teacher import Teacher, TeacherError
     from adsn.training.train import TrainingError
@@ -230,5 +235,5 @@ def train(
 
 
 def main() -> None:
-    """Console script."""
+    """Run the console script."""
     run(command(train), extra="train")

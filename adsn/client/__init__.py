@@ -1,4 +1,4 @@
-"""A client of ``POST /liveness``, synchronous and asynchronous. Needs httpx (extra ``client``).
+"""Client for ``POST /liveness``, synchronous and asynchronous. Needs httpx (extra ``client``).
 
 ::
 
@@ -9,14 +9,14 @@
         if answer.is_live:
             ...
 
-It loads neither NumPy nor OpenCV nor any model.
+The client loads neither NumPy nor OpenCV nor any model.
 """
 
 from __future__ import annotations
 
 try:
-    # Before the modules that use it, so that its absence has one message.
-    import httpx as _httpx  # noqa: F401  # only its presence counts here
+    # Imported before the modules that use it, so that there is one message if it is missing.
+    import httpx as _httpx  # noqa: F401  # only to check that it is installed
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("adsn.client needs httpx: pip install 'adsn[client]'", name="httpx") from error
 

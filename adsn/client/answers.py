@@ -1,6 +1,6 @@
-"""The service's answers as values. A test compares them with the service's own contract.
+"""Responses of the service as values. A test compares them with the contract of the service.
 
-Unknown members are ignored, because contract version 1 may gain new ones.
+Unknown members are ignored, because new ones may be added to version 1 of the contract.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Value(BaseModel):
 
 
 class OperatingPoint(Value):
-    """The threshold that was applied: its name, its target, and the data that it was set on."""
+    """The threshold that was applied: its name, its target, and the data on which it was set."""
 
     name: str
     target: str
@@ -28,8 +28,11 @@ class OperatingPoint(Value):
 
 
 class ModalityScore(Value):
-    """Result for one image. ``score``: of this modality alone, None when hidden. ``usable``: its gates passed and, of
-    RGB, the face is bright enough to be seen."""
+    """Result for one image.
+
+    ``score``: score of this modality alone, None if hidden. ``usable``: whether its quality gates passed and, for RGB,
+    the face is bright enough.
+    """
 
     score: Score | None
     usable: bool
@@ -42,7 +45,7 @@ class IrScore(ModalityScore):
 
 
 class Modalities(Value):
-    """Results by modality, None for a modality that the model does not take."""
+    """Results by modality. None for a modality that the model does not use."""
 
     rgb: ModalityScore | None = None
     ir: IrScore | None = None
@@ -50,8 +53,11 @@ class Modalities(Value):
 
 
 class Face(Value):
-    """The face that was scored. ``bbox``: x, y, width and height in pixels of the RGB image (for an IR-depth model, of
-    the IR image). ``confidence``: of the detector, None if the caller gave the box. ``count``: detected faces."""
+    """The scored face.
+
+    ``bbox``: x, y, width and height in pixels of the RGB image (for an IR-depth model, of the IR image).
+    ``confidence``: confidence of the detector, None if the caller gave the box. ``count``: number of detected faces.
+    """
 
     bbox: tuple[float, float, float, float]
     confidence: float | None
@@ -59,7 +65,8 @@ class Face(Value):
 
 
 class QualityCheck(Value):
-    """One quality gate. ``value``: None if it could not be measured. ``range``: accepted limits; None: no limit."""
+    """Result of one quality gate. ``value``: None if it could not be measured. ``range``: lower and upper limit; None
+    means no limit."""
 
     name: str
     value: float | None
@@ -68,7 +75,7 @@ class QualityCheck(Value):
 
 
 class PairInfo(Value):
-    """Source of the two images, their skew, and the age of the older one; None if unknown."""
+    """Source of the two images, their skew, and the age of the older image. Skew and age are None if unknown."""
 
     skew_ms: float | None
     age_ms: float | None
@@ -78,7 +85,8 @@ class PairInfo(Value):
 
 
 class Model(Value):
-    """The model and engine used. ``sha256``: of the model file. ``degraded``: less than the configured setup runs."""
+    """Model and engine used. ``sha256``: digest of the model file. ``degraded``: whether a fallback runs instead of the
+    configured engine or detector."""
 
     name: str
     version: str
@@ -89,12 +97,12 @@ class Model(Value):
 
 
 class Answer(Value):
-    """The answer to one pair. Only ``decision == "live"`` may open anything; `is_live` says just that.
+    """The result for one pair. Only ``decision == "live"`` may open anything, which is what `is_live` checks.
 
-    ``score``, ``threshold``: None when hidden. ``reasons``: stable codes, empty when live. ``quality``: the gates.
-    ``timing_ms``: stage → milliseconds. ``attestation``: the signed summary, if the service has a key. ``explain``:
-    modality → PNG in base64, if requested. ``replayed``: this answer was already given to the same idempotency key;
-    ``captured_at`` is the capture time of the pair.
+    ``score``, ``threshold``: None if hidden. ``reasons``: stable codes, empty for ``live``. ``quality``: results of the
+    quality gates. ``timing_ms``: stage → milliseconds. ``attestation``: signed form of the decision, if the service has
+    a key. ``explain``: modality → PNG in base64, if requested. ``replayed``: whether this is a stored answer, given
+    before for the same idempotency key. ``captured_at``: capture time of the pair.
     """
 
     contract_version: Annotated[str, Field(pattern=r"^1\.\d+$")]
@@ -122,13 +130,16 @@ class Answer(Value):
         return self.decision == "live"
 
     def __bool__(self) -> bool:
-        # Every plain object is truthy: `if client.assess(...)` would open the door to attacks.
+        # A plain object would be truthy, so `if client.assess(...)` would open the door to attacks.
         raise TypeError("an Answer is neither true nor false. Ask for answer.is_live or answer.decision.")
 
 
 class Problem(Value):
-    """Why the service refused (RFC 9457). ``code``: stable, listed in docs/errors.md. ``retryable``: whether the same
-    request may succeed later. ``help``: address of the explanation in the service's own pages."""
+    """Problem document (RFC 9457): why the service refused a request.
+
+    ``code``: stable code, listed in docs/errors.md. ``retryable``: whether the same request may succeed later.
+    ``help``: address of the explanation in the service's pages.
+    """
 
     type: str
     title: str
@@ -142,7 +153,7 @@ class Problem(Value):
 
 
 class Condition(Value):
-    """One problem of the service. ``critical``: no pair can be assessed."""
+    """One current problem of the service. ``critical``: whether it prevents the assessment of pairs."""
 
     name: str
     subject: str
@@ -152,14 +163,15 @@ class Condition(Value):
 
 
 class Readiness(Value):
-    """Whether pairs can be assessed, and the current problems."""
+    """Whether pairs can be assessed, with the current problems."""
 
     ready: bool
     conditions: tuple[Condition, ...]
 
 
 class InfoApcer(Value):
-    """Measured APCER of one attack species: ``errors`` of ``trials`` presentations of ``data`` were accepted."""
+    """Measured APCER of one attack species: ``errors`` of ``trials`` presentations in the data set ``data`` were
+    accepted."""
 
     species: str
     errors: int
@@ -168,7 +180,8 @@ class InfoApcer(Value):
 
 
 class InfoModel(Value):
-    """The model, its modalities, and the species whose measured APCER is above the service's limit, worst first."""
+    """The model, its modalities, and the species whose measured APCER is above the limit of the service, worst
+    first."""
 
     name: str
     version: str
@@ -178,7 +191,8 @@ class InfoModel(Value):
 
 
 class Info(Value):
-    """The running service, from ``/info``. ``summary``: what the model is suitable for. ``limits``: accepted input."""
+    """Description of the running service, from ``/info``. ``summary``: uses for which the model is suitable.
+    ``limits``: limits of accepted input."""
 
     contract_version: str
     version: str

@@ -77,7 +77,7 @@ class AsyncClient:
         return readiness_of(reply)
 
     async def info(self) -> Info:
-        """Return the service's contract, model, capabilities and limits."""
+        """Return contract version, model, capabilities and limits of the service."""
         return info_of(await self._call(get("/info")))
 
     async def close(self) -> None:

@@ -1,11 +1,12 @@
-"""Retry rules: an attempt leads to an answer, another attempt after a delay, or an error. This module sends nothing.
+"""Retry rules: after each attempt, decide between an answer, another attempt after a delay, and an error. Sends
+nothing.
 
-A request is repeated only if the service cannot have assessed it, or assesses it only once:
+A request is repeated only if the service cannot have assessed it yet, or will not assess it a second time:
 
-- the connection failed, so nothing was sent;
-- the service refused it for now: 429 or 503 with ``Retry-After``. It has then released the nonce. If a proxy sent the
-  refusal, the nonce may be used up;
-- the answer was lost, and the request carries an idempotency key.
+- The connection failed, so nothing was sent.
+- The service refused it temporarily, with 429 or 503 and ``Retry-After``. It has then released the nonce. If the
+  refusal came from a proxy, the nonce may be used up.
+- The response was lost, and the request has an idempotency key.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Attempts:
         self._lost = False
 
     def remaining_s(self) -> float:
-        """Return the remaining seconds.
+        """Return the remaining time in seconds.
 
         Raises:
             ConnectionFailed: No time is left.
@@ -58,7 +59,7 @@ class Attempts:
         return left
 
     def after_failure(self, error: httpx.TransportError | TimeoutError) -> float:
-        """Return the delay before the next attempt, seconds.
+        """Return the delay before the next attempt, in seconds.
 
         Raises:
             ConnectionFailed: No attempt is left.
@@ -73,7 +74,7 @@ class Attempts:
         return wait
 
     def failure(self, error: httpx.TransportError | TimeoutError) -> ConnectionFailed:
-        """Return the exception for a failed attempt that no other attempt follows."""
+        """Return the exception for a failed attempt that is not followed by another one."""
         sent = self._lost or not isinstance(error, NOT_SENT)
         if isinstance(error, (httpx.TimeoutException, TimeoutError)):
             return ConnectionFailed(f"no answer within {self._timeout_s:g} s.", sent=sent)
@@ -89,11 +90,11 @@ class Attempts:
         if reply.status == 200:
             return None
         problem, retry_after = problem_of(reply), retry_after_s(reply)
-        # A proxy that gives up does not know what the service has done.
+        # If a proxy gives up, it is unknown whether the service has assessed the request.
         self._lost = self._lost or problem is None
         wait = None
         if problem is not None and problem.code == "idempotency_conflict" and self._lost:
-            # The service is still assessing the attempt whose answer was lost.
+            # The service is still assessing the earlier attempt, whose response was lost.
             wait = self._next(self._backoff.next())
         elif retry_after is not None and self._may_return(reply, problem):
             wait = self._next(retry_after)
@@ -109,7 +110,7 @@ class Attempts:
         return self._request.keyed or not self._request.nonce
 
     def _next(self, wait_s: float) -> float | None:
-        """Count an attempt and return its delay; None if no attempt, or not enough time, is left."""
+        """Count the next attempt and return its delay, or None if no attempt or not enough time is left."""
         if self._left <= 0 or self._clock() + wait_s >= self._deadline:
             return None
         self._left -= 1
@@ -117,11 +118,11 @@ class Attempts:
 
 
 def _scheme_advice(error: httpx.TransportError | TimeoutError) -> str:
-    """Return what to do where the URL's scheme is not that of the port, else an empty string."""
+    """Return advice if the port may need the other URL scheme (http or https), otherwise an empty string."""
     if speaks_no_tls(error):
         return " The server speaks plain HTTP on this port: use http://, or name its port for TLS."
     if isinstance(error, CUT) and _scheme_of(error) == "http":
-        # All that a client sees of a port that expects TLS: it is closed without an answer.
+        # A port that expects TLS shows itself to a client only by closing the connection without a response.
         return " If the server speaks TLS on this port, use https://."
     return ""
 
@@ -134,7 +135,7 @@ def _scheme_of(error: httpx.TransportError) -> str:
 
 
 def _has_tls_error(error: BaseException | None) -> bool:
-    """Return whether either side's certificate was refused: another attempt would fail too."""
+    """Return whether the certificate of either side was refused, so that another attempt would fail too."""
     while error is not None:
         if isinstance(error, ssl.SSLError):
             return True

@@ -1,4 +1,4 @@
-"""Address of a service, and the headers of every request to it."""
+"""Address of a service, and the headers of all requests to it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runtime.core.hosts import is_loopback
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A service's address without a trailing slash, and the headers of every request."""
+    """Address of a service, without a trailing slash, and the headers of all requests."""
 
     url: str
     headers: Mapping[str, str]
@@ -31,7 +31,7 @@ class Endpoint:
 
 
 def endpoint(url: str, api_key: str | None, *, plaintext: bool) -> Endpoint:
-    """Return the endpoint at ``url``. ``plaintext``: whether ``http://`` may leave this machine.
+    """Return the endpoint at ``url``. ``plaintext``: whether ``http://`` to other machines is allowed.
 
     Raises:
         ConfigError: The address or the key cannot be used.

@@ -1,4 +1,4 @@
-"""Exceptions of the client. None of them is an answer, so none may open anything."""
+"""Exceptions of the client. An exception is not an answer, so it must never open anything."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from runtime.core.errors import AdsnError
 
 
 class ClientError(AdsnError):
-    """A call got no answer."""
+    """A call did not result in an answer."""
 
     code = "client_error"
 
@@ -29,8 +29,8 @@ class ConnectionFailed(ClientError):
 class RequestRefused(ClientError):
     """The service refused the request.
 
-    ``status``: HTTP status. ``problem``: the problem document, None if something else answered, such as a proxy.
-    ``retry_after_s``: delay after which the same request may succeed, if the service gives one.
+    ``status``: HTTP status. ``problem``: problem document, None if the response came from elsewhere, such as a proxy.
+    ``retry_after_s``: delay in seconds after which the same request may succeed, if the service gives one.
     """
 
     code = "request_refused"
@@ -46,6 +46,6 @@ class RequestRefused(ClientError):
 
 
 class InvalidAnswer(ClientError):
-    """The response is not an answer of contract version 1."""
+    """The response is not valid according to version 1 of the contract."""
 
     code = "invalid_answer"

@@ -1,4 +1,4 @@
-"""Complete responses of the service, and the values in them."""
+"""Complete responses of the service, and how to read the values in them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from adsn.client.errors import InvalidAnswer, RequestRefused
 from adsn.client.requests import PreparedRequest
 
 MAX_ANSWER_BYTES = 32 << 20
-"""Larger than any answer; with ``explain``, an answer holds two images of a crop."""
+"""Maximum size of a response, larger than any answer. With ``explain`` an answer contains two images of a crop."""
 Found = TypeVar("Found", bound=Value)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A complete response. ``headers``: by lower-case name."""
+    """A complete response. ``headers``: values by lower-case name."""
 
     status: int
     headers: Mapping[str, str]
@@ -27,16 +27,16 @@ class Reply:
 
 
 def require_size(size: int) -> None:
-    """Raise `InvalidAnswer` if a body is too large."""
+    """Check that a body is not too large; otherwise raise `InvalidAnswer`."""
     if size > MAX_ANSWER_BYTES:
         raise InvalidAnswer(f"the answer is larger than {MAX_ANSWER_BYTES >> 20} MiB.")
 
 
 def answer_of(reply: Reply, request: PreparedRequest) -> Answer:
-    """Return the answer in a 200 response.
+    """Return the answer in a response with status 200.
 
     Raises:
-        InvalidAnswer: The body is not an answer, or answers another request.
+        InvalidAnswer: The body is not an answer, or is the answer to a different request.
     """
     answer = _read(Answer, reply)
     if answer.session_id != request.session_id:
@@ -47,7 +47,7 @@ def answer_of(reply: Reply, request: PreparedRequest) -> Answer:
 
 
 def info_of(reply: Reply) -> Info:
-    """Return the body of ``/info``. Raises InvalidAnswer if it is not valid."""
+    """Return the body of ``/info``. Raises `InvalidAnswer` if it is not valid."""
     return _read(Info, reply)
 
 
@@ -59,7 +59,7 @@ def readiness_of(reply: Reply) -> Readiness:
     """Return the content of ``/readyz``.
 
     Raises:
-        RequestRefused: Something else answered. InvalidAnswer: The body is not one of the service's.
+        RequestRefused: The response came from elsewhere. InvalidAnswer: The body is not valid.
     """
     problem = problem_of(reply)
     if reply.status != 200 and (problem is None or problem.code != "not_ready"):
@@ -68,7 +68,7 @@ def readiness_of(reply: Reply) -> Readiness:
 
 
 def problem_of(reply: Reply) -> Problem | None:
-    """Return the service's problem document, None if the reply is not one."""
+    """Return the problem document in a response, or None if it is not one from the service."""
     if reply.headers.get("content-type", "").partition(";")[0] != "application/problem+json":
         return None
     try:
@@ -79,13 +79,13 @@ def problem_of(reply: Reply) -> Problem | None:
 
 
 def retry_after_s(reply: Reply) -> float | None:
-    """Return the seconds in ``Retry-After``, None if it is absent or a date."""
+    """Return the seconds in ``Retry-After``, or None if it is absent or a date."""
     given = reply.headers.get("retry-after", "").strip()
     return float(given) if given.isascii() and given.isdecimal() and len(given) < 9 else None
 
 
 def refusal_of(reply: Reply) -> RequestRefused:
-    """Return the exception for a reply that is not an answer."""
+    """Return the exception for a response that is not an answer."""
     problem = problem_of(reply)
     if problem is not None:
         message = f"{problem.code}: {problem.detail}"

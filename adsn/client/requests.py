@@ -1,4 +1,4 @@
-"""Requests of the client as bytes, built once so that every attempt sends the same bytes."""
+"""Requests of the client as bytes. They are created once, so that every attempt sends the same bytes."""
 
 from __future__ import annotations
 
@@ -38,8 +38,11 @@ class Meta(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class PreparedRequest:
-    """One request. ``nonce``: whether it carries a nonce. ``keyed``: whether it carries an idempotency key, so that the
-    service assesses it only once. ``session_id``: the value that the answer must repeat."""
+    """One request.
+
+    ``nonce``: whether it has a nonce. ``keyed``: whether it has an idempotency key, so that the service assesses it
+    only once. ``session_id``: value that the answer must repeat.
+    """
 
     method: Literal["GET", "POST"]
     path: str
@@ -51,7 +54,7 @@ class PreparedRequest:
 
 
 def new_nonce() -> str:
-    """Return a nonce: random text that is different for every request."""
+    """Return a nonce, which is random text that differs for every request."""
     return secrets.token_urlsafe(18)
 
 
@@ -68,16 +71,17 @@ def get(path: str) -> PreparedRequest:
 def upload(
     images: Mapping[Modality, Image | None], meta: Meta | None, *, explain: bool, idempotency_key: str | None
 ) -> PreparedRequest:
-    """Return the request to assess uploaded images. Reads their files.
+    """Return the request to assess uploaded images. Image files are read.
 
-    Without ``idempotency_key`` it makes one. With ``explain`` it makes none, because the service would keep the images
-    of its answer with the key.
+    Without ``idempotency_key`` a new key is created, except with ``explain``: the service would then store the images
+    of its response with the key.
     """
     parts = {modality: _bytes(modality, image) for modality, image in images.items() if image is not None}
     files: dict[str, Any] = {name: (name, data, "application/octet-stream") for name, data in parts.items()}
     if meta:
         files["meta"] = (None, _json(meta), "application/json")
-    # Derived from the content: the service compares bodies, so equal images must give equal bodies in every process.
+    # The boundary is derived from the content, because the service compares bodies: equal images must give equal bodies
+    # in every process.
     digest = hashlib.sha256()
     for name, entry in files.items():
         digest.update(f"{name} {len(entry[1])}\0".encode())
@@ -91,7 +95,7 @@ def upload(
 
 
 def capture(timeout_ms: int, session_id: str | None, nonce: str | None, idempotency_key: str | None) -> PreparedRequest:
-    """Return the request to assess the next pair of the service's cameras."""
+    """Return the request to assess the next pair from the cameras of the service."""
     entries = {"source": "camera", "timeout_ms": timeout_ms, "session_id": session_id, "nonce": nonce}
     body = _json({name: value for name, value in entries.items() if value is not None})
     key = new_idempotency_key() if idempotency_key is None else idempotency_key

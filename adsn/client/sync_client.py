@@ -15,16 +15,16 @@ from adsn.client.requests import Image, Meta, PreparedRequest, capture, get, upl
 
 
 class Client:
-    """Requests decisions from a service. Thread-safe; a context manager that closes its connections.
+    """Client that requests decisions from a service. Thread-safe. As a context manager it closes its connections.
 
     Args:
-            url: Address of the service. ``http://`` is for this machine only.
-            api_key: API key of the caller, if the service requires one.
-            timeout_s: Limit for one call with all its attempts. Each network wait ends by then, but a server that sends
-                the head of its response byte by byte can take longer.
-            retries: Attempts after the first.
-            plaintext: Allow ``http://`` to other machines, if another layer encrypts.
-            http: Your own httpx client, with the certificates or proxies that you need. You close it.
+        url: Address of the service. ``http://`` is for this machine only.
+        api_key: API key of the caller, if the service requires one.
+        timeout_s: Time limit for one call including all attempts. Each network wait ends by then, but a server that
+            sends the head of its response byte by byte can take longer.
+        retries: Maximum number of attempts after the first.
+        plaintext: Allow ``http://`` to other machines, for networks that another layer encrypts.
+        http: Your own httpx client, with the certificates or proxies that you need. You must close it.
 
     Raises:
         ConfigError: The address or the key cannot be used.
@@ -61,18 +61,18 @@ class Client:
 
         Args:
             rgb: The RGB image: the path of a JPEG, PNG, WebP or BMP file, or its bytes.
-            ir: The IR image, likewise.
+            ir: The IR image, in the same form.
             depth: The depth image: a 16-bit PNG.
             meta: Face boxes, timestamps, session and nonce.
-                explain: Request images that show where the network looked.
-                idempotency_key: Your own key, to repeat the call after your program has restarted. By default each call
-                    has a new key, or none with ``explain``.
+            explain: Request images that show where the network looked.
+            idempotency_key: Your own key, to repeat the call after your program has restarted. By default each call has
+                a new key, or none with ``explain``.
 
         Raises:
-                RequestRefused: The service refused, for example because there is no face; see ``problem_code``.
-                ConnectionFailed: There was no answer in time.
-                InvalidAnswer: The response is not an answer.
-                InputError: A file cannot be read, or ``meta`` cannot be encoded as JSON.
+            RequestRefused: The service refused, for example because there is no face; see ``problem_code``.
+            ConnectionFailed: There was no answer in time.
+            InvalidAnswer: The response is not an answer.
+            InputError: A file cannot be read, or ``meta`` cannot be encoded as JSON.
         """
         images: dict[Modality, Image | None] = {"rgb": rgb, "ir": ir, "depth": depth}
         return self._exchange(upload(images, meta, explain=explain, idempotency_key=idempotency_key))
@@ -85,7 +85,7 @@ class Client:
         nonce: str | None = None,
         idempotency_key: str | None = None,
     ) -> Answer:
-        """Assess the next pair of the service's own cameras, waiting at most ``timeout_ms`` for it.
+        """Assess the next pair from the cameras of the service. Wait for it at most ``timeout_ms``.
 
         Raises:
             RequestRefused, ConnectionFailed, InvalidAnswer: As `assess`.
@@ -107,7 +107,7 @@ class Client:
         return readiness_of(reply)
 
     def info(self) -> Info:
-        """Return the service's contract, model, capabilities and limits.
+        """Return contract version, model, capabilities and limits of the service.
 
         Raises:
             RequestRefused, ConnectionFailed, InvalidAnswer: As `assess`.

@@ -1,6 +1,6 @@
-"""Readers for public data sets and for your own recordings, all behind `adsn.datasets.pairs.PairDataset`.
+"""Readers for public data sets and for your own recordings, all with the interface `adsn.datasets.pairs.PairDataset`.
 
-None of the public sets is part of this project; each has its own licence terms.
+The public sets are not part of this project; each has its own licence terms.
 """
 
 from adsn.datasets.base import DatasetError, DepthWindow, ListedPairs

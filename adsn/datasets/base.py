@@ -1,7 +1,7 @@
-"""Shared code of all readers: listed entries and a data set that opens their images on demand.
+"""Code shared by all readers: listed entries, and a data set that opens their images on demand.
 
-The published sets hold faces that are already cropped, each modality in its own size. Each whole image is therefore
-resized to the network's input on its own, by the same `runtime.imaging.crop.crop` as in serving.
+The published sets contain faces that are already cropped, in a different size for each modality. Each image is
+therefore resized as a whole to the network's input, by the same `runtime.imaging.crop.crop` as in serving.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Split = Literal["train", "dev", "test"]
 EntryFields = tuple[Mapping[str, Path], str, str, str]
 """Files by modality, species, subject and presentation."""
 PERSONAL = re.compile(r"\b((?:AF|CA|EA)-\d{3})-[^/\\\s]+")
-"""A CeFA subject folder followed by an identity number, which encodes birth year and sex."""
+"""A CeFA subject folder with an identity number at the end, which encodes birth year and sex."""
 MOST_PIXELS = 1 << 26
 TOKENS = {
     "rgb": {"color", "colour", "profile", "rgb"},
@@ -44,14 +44,14 @@ ATTACK = "attack"
 
 
 class DatasetError(InputError):
-    """A data set does not have the layout that its reader expects; names the file and the expectation."""
+    """A data set does not have the layout that its reader expects. The message names the file and the expectation."""
 
     code = "dataset"
 
 
 @dataclass(frozen=True, slots=True)
 class FrameFile:
-    """Location of one image: a file or, with ``key``, an array in an HDF5 file, of which ``channel`` is one plane."""
+    """Location of one image: a file or, with ``key``, the plane ``channel`` of an array in an HDF5 file."""
 
     path: Path
     key: str = ""
@@ -60,7 +60,8 @@ class FrameFile:
 
 @dataclass(frozen=True, slots=True)
 class PairEntry:
-    """One unopened pair or triplet. ``frames``: modality → location. Other fields: see `adsn.datasets.pairs.Sample`."""
+    """A listed pair or triplet, whose images are not opened yet. ``frames``: modality → location. For the other fields
+    see `adsn.datasets.pairs.Sample`."""
 
     frames: Mapping[str, FrameFile]
     species: str
@@ -72,8 +73,8 @@ class PairEntry:
 class DepthWindow:
     """Conversion of 8-bit depth to millimetres: 1 is ``first_mm``, 255 is ``last_mm``, 0 stays missing.
 
-    The 8-bit depth of the published sets has no unit. The window is a convention: it gives surface normals a plausible
-    relief and is not a measurement. Swap the two ends for a set in which near is bright.
+    The 8-bit depth of the published sets has no unit. The window is a convention that gives surface normals a plausible
+    relief; it is not a measurement. Swap the two ends for a set in which near is bright.
     """
 
     first_mm: float = 400.0
@@ -92,9 +93,10 @@ def without_identity(text: object) -> str:
 
 
 def modality_of(path: str) -> str | None:
-    """Return the modality that a path names: by a folder ``depth``, or a name that ends in ``-depth`` or ``_depth``.
+    """Return the modality that is named in a path, or None.
 
-    The position in a list does not count: the lists in circulation disagree on the order of their columns.
+    It can be the name of a folder, such as ``depth``, or the end of a file name, such as ``-depth`` or ``_depth``. The
+    position in a list is not used, because the lists in circulation disagree on the order of their columns.
     """
     parts = path.replace("\\", "/").lower().split("/")
     stem = parts[-1].rsplit(".", 1)[0]
@@ -110,7 +112,7 @@ def read_frame(frame: FrameFile, modality: str, window: DepthWindow) -> NDArray[
     """Read one image: uint8 RGB [H, W, 3], uint8 IR [H, W, 1] or float32 depth in mm [H, W, 1].
 
     Raises:
-        DatasetError: the image is missing, damaged or of the wrong type; names the file.
+        DatasetError: the image is missing, damaged or of the wrong type. The message names the file.
     """
     shown = without_identity(frame.path)
     if frame.key:
@@ -144,9 +146,9 @@ def read_frame(frame: FrameFile, modality: str, window: DepthWindow) -> NDArray[
 
 
 def _decoded(data: NDArray[np.uint8]) -> NDArray[Any] | None:
-    """Return a file's pixels in OpenCV's channel order; None if it is not exactly one complete image.
+    """Return the pixels of a file in OpenCV's channel order, or None if it is not exactly one complete image.
 
-    OpenCV silently fills missing rows with grey.
+    OpenCV would silently fill missing rows with grey.
     """
     body = data.tobytes()
     try:
@@ -185,7 +187,7 @@ def _read_array(frame: FrameFile) -> NDArray[Any]:
 
 
 class Described(Protocol):
-    """A data set that knows its name and the species of every sample."""
+    """A data set with a name and a species for every sample."""
 
     @property
     def name(self) -> str: ...
@@ -194,13 +196,13 @@ class Described(Protocol):
 
 
 class ListedPairs:
-    """`adsn.datasets.pairs.PairDataset` over listed entries; images are opened on demand.
+    """`adsn.datasets.pairs.PairDataset` of listed entries, whose images are opened on demand.
 
-    ``skipped``: cause → number of listed entries left out. ``max_skipped``: largest share that may be left out. More is
-    an error, because a model trained on a third of a set is not trained on that set.
+    ``skipped``: cause → number of listed entries left out. ``max_skipped``: largest fraction that may be left out. More
+    is an error, because a model trained on a third of a set is not trained on that set.
 
     Raises:
-        DatasetError: no entries, or too many skipped.
+        DatasetError: there are no entries, or too many were left out.
     """
 
     def __init__(
@@ -242,7 +244,7 @@ class ListedPairs:
         return len(self._entries)
 
     def labels(self) -> NDArray[np.int64]:
-        """Return int64 [len]: 1 bona fide, 0 attack, without opening any image."""
+        """Return the labels, int64 [len]: 1 bona fide, 0 attack. No image is opened."""
         return np.array([int(entry.species == BONA_FIDE) for entry in self._entries], np.int64)
 
     def species(self) -> list[str]:
@@ -262,12 +264,12 @@ class ListedPairs:
         )
 
     def _crop(self, picture: NDArray[Any], frame: FrameFile) -> NDArray[Any]:
-        """Return the part of an image that the network receives: all of it."""
+        """Return the network's input for an image: the whole image, resized."""
         height, width = picture.shape[:2]
         return crop(picture, Box(0, 0, width, height), self._rule)
 
     def digest(self) -> str:
-        """Return a SHA-256 over the list, the crop rule and every file's bytes."""
+        """Return a SHA-256 over the list, the crop rule and the bytes of all files."""
         h = hashlib.sha256(f"{self._name} {self._rule} {self._window}".encode())
         known: dict[Path, bytes] = {}
         for entry in self._entries:
@@ -296,10 +298,10 @@ def complete(found: Iterable[EntryFields], modalities: Sequence[str]) -> tuple[l
 
 
 def require_both_classes(pairs: Described) -> None:
-    """Refuse a set without bona fide or without attack presentations: it allows neither training nor error rates.
+    """Refuse a set without bona fide or without attack presentations, which is no basis for training or error rates.
 
     Raises:
-        DatasetError: names the missing class.
+        DatasetError: a class is missing. The message names it.
     """
     species = set(pairs.species())
     require_distinct(species)
@@ -311,16 +313,18 @@ def require_both_classes(pairs: Described) -> None:
 
 
 def require_folder(root: Path, expected: str) -> None:
-    """Raise DatasetError unless ``root`` is a folder; ``expected`` names the expected contents."""
+    """Check that ``root`` is a folder; otherwise raise `DatasetError`. ``expected``: description of the expected
+    contents."""
     if not root.is_dir():
         raise DatasetError(f"{without_identity(root)}: no such folder; expected {expected}.")
 
 
 def read_list(path: Path, columns: Sequence[int]) -> list[list[str]]:
-    """Return the rows of a space-separated list; each must have one of the numbers of columns in ``columns``.
+    """Return the rows of a space-separated list. ``columns``: allowed numbers of columns in a row.
 
     Raises:
-        DatasetError: the file is missing or empty, or a row has another width; names file and line.
+        DatasetError: the file is missing or empty, or a row has a different number of columns. The message names file
+            and line.
     """
     try:
         lines = path.read_text(encoding=ENCODING).splitlines()
@@ -341,7 +345,8 @@ def read_list(path: Path, columns: Sequence[int]) -> list[list[str]]:
 
 
 def label_of(word: str, live: str, where: str) -> bool:
-    """Return whether a list's label means bona fide. ``live``: the label of bona fide; the other of 0 and 1 is attack.
+    """Return whether a label in a list means bona fide. ``live``: the label for bona fide, 0 or 1; the other one means
+    attack.
 
     Raises:
         DatasetError: the label is neither 0 nor 1.

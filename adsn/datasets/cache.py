@@ -1,7 +1,7 @@
 """Cache of rendered sets as memory-mapped arrays, so that training does not wait for rendering.
 
-A folder's name is a digest of the specification and of the source of renderer and cropper, so training never uses
-pixels of an older renderer.
+The name of a folder is a digest of the specification and of the source code of renderer and cropper, so training never
+uses pixels from an older renderer.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ CHANNELS: dict[str, tuple[int, Any]] = {"rgb": (3, np.uint8), "ir": (1, np.uint8
 
 
 def code_digest() -> str:
-    """Return the SHA-256 of the source that determines the rendered pixels."""
+    """Return the SHA-256 of the source code that determines the rendered pixels."""
     h = hashlib.sha256()
     root = Path(str(synthetic.__file__)).parent
-    # Path-traced pairs are stored elsewhere; their renderer does not affect these pixels.
+    # Path-traced pairs are stored elsewhere, and their renderer does not affect these pixels.
     others = (root / "pathtraced", root / "people" / "makehuman")
     files = sorted(path for path in root.rglob("*.py") if not any(path.is_relative_to(other) for other in others))
     for path in [*files, Path(str(runtime.imaging.crop.__file__))]:
@@ -41,10 +41,10 @@ def code_digest() -> str:
 
 
 def cache_key(spec: SyntheticSpec) -> str:
-    """Return the name of the folder that holds ``spec``, 24 hexadecimal digits.
+    """Return the name of the folder for ``spec``, 24 hexadecimal digits.
 
     Raises:
-        DatasetError: ``spec`` needs the face model, which is missing or cannot be read.
+        DatasetError: ``spec`` needs the face model, and it is missing or cannot be read.
     """
     try:
         model = synthetic.load_face_model().sha256 if "scan" in spec.shapes else None
@@ -64,7 +64,7 @@ def _render_chunk(task: tuple[SyntheticSpec, int, int]) -> tuple[int, list[Sampl
 
 
 class CachedPairs:
-    """`PairDataset` over a folder of arrays. Open with `open_cache` or `store`."""
+    """`PairDataset` of a folder of arrays. Open it with `open_cache` or `store`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -84,11 +84,11 @@ class CachedPairs:
         return len(self._rows)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return every sample without its images: label, species, subject, presentation, sensor, conditions."""
+        """Return all samples without their images: label, species, subject, presentation, sensor and conditions."""
         return self._rows
 
     def labels(self) -> NDArray[np.int64]:
-        """Return int64 [len]: 1 bona fide, 0 attack."""
+        """Return the labels, int64 [len]: 1 bona fide, 0 attack."""
         return np.array([row["label"] for row in self._rows], np.int64)
 
     def species(self) -> list[str]:
@@ -106,21 +106,21 @@ class CachedPairs:
 def open_cache(
     spec: SyntheticSpec, root: Path, *, workers: int = 2, tick: Callable[[int], None] = lambda n: None
 ) -> CachedPairs:
-    """Open the rendered set of ``spec`` under ``root``; render it first if it is missing.
+    """Open the rendered set of ``spec`` in ``root``. If it is missing, render it first.
 
-    ``tick`` is called with the number of samples finished since the last call. The folder is written under a temporary
-    name and renamed, so it is never seen incomplete.
+    ``tick``: called with the number of samples finished since the last call. The folder is written under a temporary
+    name and then renamed, so that it is never incomplete.
     """
     return _whole(root / cache_key(spec), lambda beside: _render(spec, beside, workers, tick))
 
 
 def store(pairs: PairDataset, root: Path, *, tick: Callable[[int], None] = lambda n: None) -> CachedPairs:
-    """Open the crops of a set on disk as arrays under ``root``; decode every image once if they are missing.
+    """Open the crops of a set on disk as arrays in ``root``. If they are missing, decode every image once.
 
-    The folder's name is the set's digest, so changed files are decoded again.
+    The name of the folder is the digest of the set, so changed files are decoded again.
 
     Raises:
-        DatasetError: an image cannot be read; nothing is kept.
+        DatasetError: an image cannot be read. Nothing is stored.
     """
     text = json.dumps([pairs.name, pairs.digest(), code_digest(), cv2.__version__])
     key = hashlib.sha256(text.encode()).hexdigest()[:24]
@@ -128,7 +128,7 @@ def store(pairs: PairDataset, root: Path, *, tick: Callable[[int], None] = lambd
 
 
 def _whole(folder: Path, make: Callable[[Path], None]) -> CachedPairs:
-    """Open ``folder``; if it is missing, let ``make`` fill a temporary folder and rename that."""
+    """Open ``folder``. If it is missing, let ``make`` fill a temporary folder, and rename that."""
     if not (folder / "index.json").exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with draft_folder(folder) as draft:
@@ -136,7 +136,7 @@ def _whole(folder: Path, make: Callable[[Path], None]) -> CachedPairs:
                 make(draft)
                 os.replace(draft, folder)
             except OSError:
-                # Another process finished the same set first; its bytes are the same.
+                # Another process has finished the same set first. Its bytes are the same.
                 if not (folder / "index.json").exists():
                     raise
     return CachedPairs(folder)
@@ -177,7 +177,7 @@ def _row(sample: Sample) -> dict[str, Any]:
 def _index(
     folder: Path, name: str, arrays: dict[str, NDArray[Any]], rows: list[dict[str, Any]], source: dict[str, Any]
 ) -> None:
-    """Write the index: digest of the arrays' bytes, one row per sample, source."""
+    """Write the index: digest of the bytes of all arrays, one row per sample, and the source of the set."""
     h = hashlib.sha256()
     for modality in sorted(arrays):
         cast(np.memmap[Any, Any], arrays[modality]).flush()
@@ -194,7 +194,7 @@ def _render(spec: SyntheticSpec, folder: Path, workers: int, tick: Callable[[int
     }
     rows: list[dict[str, Any]] = [{} for _ in range(total)]
     tasks = [(spec, start, min(start + CHUNK, total)) for start in range(0, total, CHUNK)]
-    # Spawn, not fork: the parent may already have started the thread pools of torch and OpenCV.
+    # Use spawn, not fork, because the parent may already have started the thread pools of torch and OpenCV.
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         for start, samples in pool.imap_unordered(_render_chunk, tasks):
             for i, sample in enumerate(samples, start):

@@ -1,10 +1,10 @@
-"""CASIA-SURF (Zhang et al., CVPR 2019; IEEE T-BIOM 2020). Three forms circulate, and their lists disagree.
+"""CASIA-SURF (Zhang et al., CVPR 2019; IEEE T-BIOM 2020). Three forms are in circulation, and their lists disagree.
 
 - ``challenge``: lists of RGB, depth, IR and label; **1 is bona fide**. The order of the columns differs from copy to
-  copy, so the reader goes by each path's own tokens. The folders of ``Training`` name the attack. Those of ``Val`` and
-  ``Testing`` do not; each of their images counts as one presentation, because nothing groups them.
-- ``full``: no list; folders give split, label and attack.
-- ``release``: lists of an RGB path and a label; **0 is bona fide**. The other modalities lie beside it.
+  copy, so the reader determines the modality from the path itself. The folders in ``Training`` name the attack. Those
+  in ``Val`` and ``Testing`` do not; each of their images counts as one presentation, because nothing groups them.
+- ``full``: no list; the folders give split, label and attack.
+- ``release``: lists of an RGB path and a label; **0 is bona fide**. The other modalities are next to the RGB image.
 
 A label that contradicts its folder ``real_part`` or ``fake_part`` is an error. Depth is 8-bit and has no unit
 (`adsn.datasets.base.DepthWindow`).
@@ -53,10 +53,10 @@ def open_casia_surf(
     window: DepthWindow | None = None,
     max_skipped: float = 0.05,
 ) -> ListedPairs:
-    """Open one split.
+    """Open one split of the data set.
 
     Raises:
-            DatasetError: the root is wrong, a list is missing, labels contradict their folders, or too much is missing.
+        DatasetError: the root is wrong, a list is missing, labels contradict their folders, or too much is missing.
     """
     require_folder(root, f"the root of CASIA-SURF in its {form!r} form")
     readers = {"challenge": _challenge, "full": _full, "release": _release}
@@ -76,7 +76,8 @@ def open_casia_surf(
 
 
 def species_of(path: str, live: bool) -> str:
-    """Return the species for the attack code in a path: the parts cut out, and whether the print was bent."""
+    """Return the species for the attack code in a path. The code says which parts were cut out, and whether the print
+    was bent."""
     if live:
         return BONA_FIDE
     for part in path.split("/"):
@@ -87,7 +88,10 @@ def species_of(path: str, live: bool) -> str:
 
 
 def _agree(path: str, live: bool, where: str) -> None:
-    """Raise DatasetError on a label that contradicts its folder: list and reader then disagree about polarity."""
+    """Raise `DatasetError` if a label contradicts its folder.
+
+    List and reader then disagree on the meaning of 0 and 1.
+    """
     parts = path.split("/")
     told = next((known for part, known in (("real_part", True), ("fake_part", False)) if part in parts), live)
     if told != live:
@@ -98,7 +102,8 @@ def _agree(path: str, live: bool, where: str) -> None:
 
 
 def _video_of(path: str) -> tuple[str, str]:
-    """Return subject and presentation of an image: the folder CLKJ_…, and that folder with its video's folder."""
+    """Return subject and presentation of an image. The subject is the folder CLKJ_…; the presentation is that folder
+    and the folder of the video."""
     parts = path.split("/")
     at = next((i for i, part in enumerate(parts) if part.startswith("CLKJ_")), None)
     if at is not None and at + 1 < len(parts):
@@ -150,7 +155,7 @@ def _release(root: Path, split: Split) -> Iterator[EntryFields]:
 
 
 def _placed(root: Path, word: str) -> Path:
-    """Return a listed path below the root; lists are relative to the root or to its folder Data."""
+    """Return the path of a listed file. Lists are relative to the root or to its folder Data."""
     return root / word if (root / word).exists() else root / "Data" / word
 
 

@@ -1,16 +1,17 @@
-"""CASIA-SURF CeFA (Liu et al., WACV 2021): its tree of videos and the form of its 2020 challenge.
+"""CASIA-SURF CeFA (Liu et al., WACV 2021): the tree of videos, and the form used in the 2020 challenge.
 
-A video's folder is named ``R_ID_DEV_SESSION_PAI``: R ethnicity (1 Africa, 2 Central Asia, 3 East Asia); PAI 1 bona
-fide, 2 cloth print, 3 photo, 4 screen. Its RGB images are in ``profile`` in older copies, in ``color`` in newer ones.
-Of each ethnicity, subjects 000-199 are for training, 200-299 dev, 300-499 test. Every test set includes the 3-D masks.
+The folder of a video is named ``R_ID_DEV_SESSION_PAI``, where R is the ethnicity (1 Africa, 2 Central Asia, 3 East
+Asia) and PAI is 1 bona fide, 2 cloth print, 3 photo or 4 screen. Its RGB images are in the folder ``profile`` in older
+copies and in ``color`` in newer ones. Of each ethnicity, subjects 000-199 are for training, 200-299 for dev, and
+300-499 for test. Every test set includes the 3-D masks.
 
-Protocols, by number and sub-protocol: 1.k trains on one ethnicity and tests on the others; 2.1 trains on prints and
-tests on replays, 2.2 the reverse; 4.k trains on one ethnicity with replays and tests on the others with prints.
-Two protocols are refused: 3 trains on one modality and tests on another, which a dual-stream network cannot do; 5 is
-not described in enough detail in public. ``all`` splits by subject only.
+Supported protocols: 1.k trains on one ethnicity and tests on the others. 2.1 trains on prints and tests on replays, and
+2.2 the reverse. 4.k trains on one ethnicity with replays and tests on the others with prints. ``all`` splits by subject
+only. Protocol 3 is refused because it trains on one modality and tests on another, which is impossible with a
+dual-stream network. Protocol 5 is refused because its public description is not detailed enough.
 
-A folder name may carry an identity number after the subject (it encodes birth year and sex). This module removes it
-from every name that it returns.
+The name of a folder may contain an identity number after the subject, which encodes birth year and sex. This module
+removes that number from all names that it returns.
 """
 
 from __future__ import annotations
@@ -55,13 +56,15 @@ def open_cefa(
     window: DepthWindow | None = None,
     max_skipped: float = 0.05,
 ) -> ListedPairs:
-    """Open a split of a protocol: ``all``, ``1.1`` to ``1.3``, ``2.1``, ``2.2``, ``4.1`` to ``4.3`` of the tree, or
-    ``challenge.1`` to ``challenge.3``, which reads the lists ``4@k_*``.
+    """Open a split of a protocol.
 
-    ``frames``: largest number of images of each video, evenly spread; None for all.
+    ``protocol``: ``all``, ``1.1`` to ``1.3``, ``2.1``, ``2.2`` or ``4.1`` to ``4.3`` for the tree; ``challenge.1`` to
+    ``challenge.3`` for the lists ``4@k_*``.
+
+    ``frames``: maximum number of images of each video, evenly spread; None for all.
 
     Raises:
-            DatasetError: the protocol is unknown, the root is wrong, a list is missing, or too much is missing.
+        DatasetError: the protocol is unknown, the root is wrong, a list is missing, or too much is missing.
     """
     require_folder(root, "the root of CASIA-SURF CeFA")
     if protocol.startswith("challenge."):
@@ -82,10 +85,10 @@ def open_cefa(
 
 
 def chosen(protocol: str, split: Split) -> tuple[set[str], set[str]]:
-    """Return ethnicities and attack species of a protocol's split.
+    """Return the ethnicities and attack species in a split of a protocol.
 
     Raises:
-        DatasetError: the protocol does not exist or is refused; gives the reason.
+        DatasetError: the protocol does not exist or is refused. The message gives the reason.
     """
     everyone, attacks = set(ETHNICITIES), PRINTS | REPLAYS
     if protocol == "all":
@@ -123,18 +126,18 @@ def _tree(root: Path, protocol: str, split: Split, frames: int | None) -> Iterat
 
 
 def species_of(video: str) -> str | None:
-    """Return the species for a video's name; None for a folder that is not a video."""
+    """Return the species for the name of a video, or None for a folder that is not a video."""
     match = VIDEO.match(video)
     return PAI[match[5]] if match else None
 
 
 def _masks(root: Path, frames: int | None) -> Iterator[EntryFields]:
-    """Yield the entries of the 3-D mask subset, if the copy has it."""
+    """Yield the entries of the subset with 3-D masks, if this copy has it."""
     for folder, species in MASKS.items():
         if not (root / folder).is_dir():
             continue
         for person in sorted((root / folder).iterdir()):
-            # Either one folder per subject with its videos below, or the videos themselves.
+            # There is either one folder per subject that contains its videos, or there are only the videos.
             videos = [p for p in sorted(person.iterdir()) if p.is_dir()] if person.is_dir() else []
             if any(p.name in ("profile", "color") for p in videos):
                 videos = [person]
@@ -158,8 +161,10 @@ def _pictures(video: Path, species: str, subject: str, presentation: str, frames
 
 
 def _challenge(root: Path, part: str, split: Split, frames: int | None) -> Iterator[EntryFields]:
-    """Read the challenge's lists; 1 is bona fide. Training lists images, dev lists folders; test labels were never
-    published."""
+    """Read the lists of the challenge, in which 1 is bona fide.
+
+    The training lists contain images, the dev lists folders. The labels of the test set were never published.
+    """
     if part not in ("1", "2", "3"):
         raise DatasetError(f"CeFA's challenge has no sub-protocol {part!r}; the choices are 1, 2 and 3.")
     if split == "test":
@@ -172,7 +177,7 @@ def _challenge(root: Path, part: str, split: Split, frames: int | None) -> Itera
         live = label_of(label, "1", where)
         listed = root / word
         video = listed.parent.parent if listed.suffix else listed
-        # Dev folders are plain numbers; training folders name the species.
+        # Dev folders are named by plain numbers; training folders name the species.
         species = species_of(video.name) or (BONA_FIDE if live else "attack")
         if (species == BONA_FIDE) != live:
             raise DatasetError(f"{where}: label {label}, but {video.name!r} means {species}.")

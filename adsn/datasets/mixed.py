@@ -1,4 +1,4 @@
-"""Several sets as one, for training and for operating points that must hold on more than one source."""
+"""Combine several sets into one, for training and for operating points that must hold on more than one source."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ Part = TypeVar("Part", bound=PairDataset)
 
 
 class ConcatenatedArrays:
-    """Arrays [len, ...] of one modality, indexed as one concatenated array. Nothing is copied before it is read.
+    """Arrays [len, ...] of one modality that are indexed like one concatenated array. Data are copied only when they
+    are read.
 
-    The index is a slice or an array of indices from 0, in any order.
+    The index is a slice or an array of non-negative indices in any order.
 
     Raises:
-        IndexError: an index is below 0 or past the last sample.
+        IndexError: an index is negative or beyond the last sample.
     """
 
     def __init__(self, parts: Sequence[NDArray[Any]]) -> None:
@@ -49,7 +50,7 @@ class ConcatenatedArrays:
 class MixedPairs(Generic[Part]):
     """`PairDataset` of several sets, concatenated.
 
-    Names of presentations and subjects are prefixed with their set's name, so names from two sets never collide.
+    Names of presentations and subjects are prefixed with the name of their set, so names from two sets never collide.
     """
 
     def __init__(self, name: str, sets: Sequence[Part], weights: Sequence[float] | None = None) -> None:
@@ -87,11 +88,11 @@ class MixedPairs(Generic[Part]):
         return [species for pairs in self.sets for species in pairs.species()]
 
     def labels(self) -> NDArray[np.int64]:
-        """Return int64 [len]: 1 bona fide, 0 attack."""
+        """Return the labels, int64 [len]: 1 bona fide, 0 attack."""
         return np.array([int(species == BONA_FIDE) for species in self.species()], np.int64)
 
     def digest(self) -> str:
-        """Return a SHA-256 over the sets' digests and weights."""
+        """Return a SHA-256 over the digests and weights of the sets."""
         h = hashlib.sha256()
         for pairs, weight in zip(self.sets, self.weights, strict=True):
             h.update(f"{pairs.name} {pairs.digest()} {weight}\n".encode())
@@ -99,12 +100,12 @@ class MixedPairs(Generic[Part]):
 
 
 class MixedArrays(MixedPairs[CachedPairs]):
-    """A mixture of sets held in arrays, for training: see `adsn.training.train.ArrayPairs`.
+    """A mixture of sets whose crops are in arrays, for training; see `adsn.training.train.ArrayPairs`.
 
-    ``weights``: share of each batch that comes from each set, regardless of its size.
+    ``weights``: relative share of each set in a batch, whatever its size.
 
     Raises:
-        DatasetError: the sets' crops differ in shape, or one lacks a modality that another has.
+        DatasetError: the crops of the sets differ in shape, or one set lacks a modality that another has.
     """
 
     def __init__(self, name: str, sets: Sequence[CachedPairs], weights: Sequence[float]) -> None:
@@ -117,14 +118,14 @@ class MixedArrays(MixedPairs[CachedPairs]):
         self.arrays = {m: ConcatenatedArrays([pairs.arrays[m] for pairs in sets]) for m in sorted(common)}
 
     def chances(self) -> NDArray[np.float64]:
-        """Return float64 [len]: the probability of drawing each pair, so that each set has its share."""
+        """Return the probability of drawing each pair, float64 [len], so that each set has its share."""
         shares = np.array(self.weights, np.float64) / sum(self.weights)
         return np.concatenate([np.full(len(p), share / len(p)) for p, share in zip(self.sets, shares, strict=True)])
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return every sample without its images; a subject's name is prefixed by its set's."""
+        """Return all samples without their images. Names of subjects are prefixed with the name of their set."""
         return [{**row, "subject": f"{p.name}/{row['subject']}"} for p in self.sets for row in p.rows()]
 
     def sources(self) -> NDArray[np.int64]:
-        """Return int64 [len]: the index, from 0, of the set that each pair comes from."""
+        """Return the index, from 0, of the set that each pair comes from, int64 [len]."""
         return np.repeat(np.arange(len(self.sets)), [len(pairs) for pairs in self.sets])

@@ -1,7 +1,7 @@
 """Pairs of crops for training and evaluation, with the metadata that reports need.
 
-Every source implements the protocol `PairDataset`. `runtime.imaging.crop` cuts the crops, as in serving, so the network
-trains on the same bytes that it receives in service.
+Every source implements the protocol `PairDataset`. Crops are cut by `runtime.imaging.crop`, as in serving, so the
+network is trained on exactly the bytes that it gets when serving.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ BONA_FIDE = SPECIES[0]
 class Sample:
     """One pair of crops.
 
-    ``crops``: modality → uint8 [S, S, 3] (rgb), uint8 [S, S, 1] (ir), float32 mm [S, S, 1] (depth).
-    ``label``: 1 bona fide, 0 attack. ``presentation``: pairs with the same value belong to one presentation of one
-    instrument or person; ISO/IEC 30107-3 counts those, not frames.
+    ``crops``: modality → uint8 [S, S, 3] (rgb), uint8 [S, S, 1] (ir), or float32 [S, S, 1] in mm (depth). ``label``: 1
+    bona fide, 0 attack. ``presentation``: pairs with the same value belong to one presentation of an instrument or
+    person; ISO/IEC 30107-3 counts presentations, not frames.
     """
 
     crops: Mapping[str, NDArray[Any]]
@@ -42,18 +42,18 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """The images that a sample's crops are cut from, and the face box in each, by modality."""
+    """The images from which the crops of a sample are cut, and the face box in each, by modality."""
 
     pictures: Mapping[str, NDArray[Any]]
     boxes: Mapping[str, Box]
 
     def crops(self, rule: CropRule) -> dict[str, NDArray[Any]]:
-        """Cut the crops."""
+        """Return the crops, by modality."""
         return {m: crop(picture, self.boxes[m], rule) for m, picture in self.pictures.items()}
 
 
 class PairDataset(Protocol):
-    """A finite, indexable set of samples; the same index gives the same bytes."""
+    """A finite set of samples, read by index. The same index always gives the same bytes."""
 
     @property
     def name(self) -> str: ...
@@ -63,34 +63,34 @@ class PairDataset(Protocol):
     def __getitem__(self, index: int) -> Sample: ...
 
     def species(self) -> list[str]:
-        """Return the species of every sample, ``bona_fide`` for people, without opening images."""
+        """Return the species of every sample, ``bona_fide`` for people. No image is opened."""
         ...
 
     def digest(self) -> str:
-        """Return a SHA-256 (hex) that changes with any sample."""
+        """Return a SHA-256 in hex that changes if any sample changes."""
         ...
 
 
 @runtime_checkable
 class PatchSource(Protocol):
-    """A set that still has the images its crops were cut from."""
+    """A set that still has the images from which its crops were cut."""
 
     def patch(self, index: int) -> Patch | None:
-        """Return a sample's images with their boxes; None if only the crops exist."""
+        """Return the images of a sample with their boxes, or None if only the crops exist."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SyntheticSpec:
-    """A set of rendered pairs, fully defined by these values and the renderer's code.
+    """Specification of a set of rendered pairs. The set is fully defined by these values and the code of the renderer.
 
     ``subjects``: first and one past the last subject number; sets with disjoint ranges share no identity.
-    ``bona_fide``/``per_attack``: number of presentations. ``frames``: pairs per presentation.
-    ``box_jitter``: standard deviation of the face box's position and size, as a fraction of its edge; it imitates a
-    detector. ``misregistration``: largest shift of the IR crop against the RGB crop, as a fraction of the edge.
-    ``extra``: additional presentations of species that are hard to learn.
-    ``shapes``: sources of face shape (`synthetic.SHAPES`), used in turn; a subject keeps its source if the number of
-    sources divides the number of subjects.
+    ``bona_fide``, ``per_attack``: number of presentations of each subject. ``frames``: pairs per presentation.
+    ``box_jitter``: standard deviation of position and size of the face box, as a fraction of its edge, which imitates a
+    detector. ``misregistration``: largest shift of the IR crop relative to the RGB crop, as a fraction of the edge.
+    ``extra``: additional presentations of species that are hard to learn. ``shapes``: sources of face shape
+    (`synthetic.SHAPES`), used in turn. A subject keeps its source if the number of sources divides the number of
+    subjects.
     """
 
     name: str
@@ -126,7 +126,7 @@ class SyntheticSpec:
             )
 
     def to_json(self) -> dict[str, Any]:
-        # Omitted if empty, so that older sets keep their digest and their cache entry.
+        # Left out if empty, so that older sets keep their digest and their cache entry.
         return {name: value for name, value in asdict(self).items() if name != "extra" or value}
 
 
@@ -148,7 +148,7 @@ class SyntheticPairs:
         return len(self._plan) * self.spec.frames
 
     def labels(self) -> NDArray[np.int64]:
-        """Return int64 [len]: 1 bona fide, 0 attack, without rendering."""
+        """Return the labels, int64 [len]: 1 bona fide, 0 attack. Nothing is rendered."""
         kinds = [int(species == BONA_FIDE) for species, _ in self._plan]
         return np.repeat(np.array(kinds, np.int64), self.spec.frames)
 
@@ -170,7 +170,7 @@ class SyntheticPairs:
         )
 
     def patch(self, index: int) -> Patch:
-        """Return the images and boxes that a sample's crops are cut from."""
+        """Return the images and boxes from which the crops of a sample are cut."""
         return self._rendered(index)[1]
 
     def _rendered(self, index: int) -> tuple[Rendered, Patch]:
@@ -185,7 +185,7 @@ class SyntheticPairs:
         )
         rendered = render_patch(presentation, shape=spec.shapes[subject % len(spec.shapes)])
         rng = np.random.default_rng([spec.seed, SPECIES.index(species), number, frame])
-        # A detector error moves both crops, a registration error only one.
+        # An error of the detector moves both crops; an error of the registration moves only one.
         shift, scale = rng.normal(0, spec.box_jitter, 2), float(np.exp(rng.normal(0, spec.box_jitter)))
         offset = rng.uniform(-spec.misregistration, spec.misregistration, 2)
         ir_box = jittered(rendered.ir_box, shift + offset, scale)
@@ -195,8 +195,8 @@ class SyntheticPairs:
     def digest(self) -> str:
         """Return a digest of the specification and of the first and last rendered sample of every species.
 
-        Rendering everything would cost as much as the training set, and renderer changes show in these samples.
-        The cache's digest covers all bytes.
+        Rendering all samples would take as long as rendering the training set, and changes of the renderer show in
+        these samples. The digest of the cache covers all bytes.
         """
         h = hashlib.sha256(json.dumps(self.spec.to_json(), sort_keys=True).encode())
         for species in {species for species, _ in self._plan}:
@@ -208,7 +208,7 @@ class SyntheticPairs:
 
 
 def jittered(box: Sequence[float], shift: NDArray[np.float64], scale: float) -> Box:
-    """Return ``box`` x, y, w, h moved by ``shift`` (fractions of its edges) and scaled about its centre."""
+    """Return ``box`` (x, y, w, h) moved by ``shift``, in fractions of its edges, and scaled about its centre."""
     x, y, w, h = box
     cx, cy = x + w / 2 + shift[0] * w, y + h / 2 + shift[1] * h
     return Box(cx - w * scale / 2, cy - h * scale / 2, w * scale, h * scale)

@@ -6,9 +6,9 @@
     <presentation>/0000-rgb.jpg  0000-ir.png  [0000-depth.png]
     <presentation>/boxes.json    optional: {"0000": {"rgb": [x, y, w, h], "ir": [x, y, w, h]}}
 
-``presentation`` is a folder's name and one presentation in the sense of ISO/IEC 30107-3, so it has one row.
-``species`` is ``bona_fide`` or the PAI species. ``split`` is train, dev or test; a subject may be in one split only.
-Depth is 16-bit PNG in millimetres. An image without a box is taken to be a face crop already.
+``presentation`` is the name of a folder, which contains one presentation in the sense of ISO/IEC 30107-3, and has one
+row. ``species`` is ``bona_fide`` or the PAI species. ``split`` is train, dev or test; a subject may be in only one
+split. Depth images are 16-bit PNG in millimetres. An image without a box is assumed to be a face crop.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 class Recordings(ListedPairs):
-    """Listed recordings, with face boxes if the folder has them."""
+    """`PairDataset` of recordings, with face boxes if the folder has them."""
 
     def __init__(self, *arguments: Any, boxes: Mapping[Path, Box], rule: CropRule | None = None, **named: Any) -> None:
         super().__init__(*arguments, rule=rule, **named)
         self._boxes, self._face_rule = dict(boxes), rule or CropRule()
 
     def patch(self, index: int) -> Patch | None:
-        """Return the images and boxes of a sample; None if one of its images has no box."""
+        """Return the images and boxes of a sample, or None if one of its images has no box."""
         frames = self.entries[index].frames
         if any(frame.path not in self._boxes for frame in frames.values()):
             return None
@@ -81,7 +81,8 @@ def open_recordings(
     """Open one split.
 
     Raises:
-            DatasetError: missing or malformed list, a subject in two splits, an invalid box, or too much missing.
+        DatasetError: the list is missing or malformed, a subject is in two splits, a box is invalid, or too much is
+            missing.
     """
     require_folder(root, "a folder with recordings.csv")
     rows = read_rows(root / LIST)
@@ -108,8 +109,8 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """Return all rows of the list.
 
     Raises:
-            DatasetError: not a UTF-8 list of these columns, a species that looks mistyped, a presentation that
-                is listed twice, or a subject in two splits; names the lines.
+        DatasetError: the file is not a UTF-8 list with these columns, a species looks mistyped, a presentation is
+            listed twice, or a subject is in two splits. The message names the lines.
     """
     rows = _read_list(path)
     for number, row in enumerate(rows, 2):
@@ -143,7 +144,7 @@ def _read_list(path: Path) -> list[dict[str, str]]:
 
 
 def _require_consistent(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """Refuse rows that contradict each other; name both lines."""
+    """Check that no rows contradict each other. The error names both lines."""
     listed: dict[str, int] = {}
     split: dict[str, int] = {}
     for number, row in enumerate(rows, 2):

@@ -1,4 +1,4 @@
-"""One function that opens any data set by name, for plans and commands."""
+"""Open any data set by name, for plans and commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ READERS: dict[str, Any] = {
     "wmca": (open_wmca, {"protocol"}, {"protocol", "form", "frames"}),
     "recordings": (open_recordings, set(), set()),
 }
-"""Name → reader, its required options and its optional ones."""
+"""Name → reader, its required options, and all of its options."""
 
 
 def open_dataset(
@@ -33,9 +33,8 @@ def open_dataset(
     max_skipped: float = 0.05,
     **options: str | int | None,
 ) -> ListedPairs:
-    """Open a split of the data set ``name``. ``options``: ``protocol``, ``form``, ``frames``, if the reader has them.
-
-    An option that is None counts as not given.
+    """Open a split of the data set ``name``. ``options``: ``protocol``, ``form`` and ``frames``, if the reader supports
+    them. None means not given.
 
     Raises:
         DatasetError: the name is unknown, an option is missing or not supported by the reader, or the reader finds an

@@ -1,4 +1,4 @@
-"""Data tables of recipes and plans: rendered, path-traced or read from disk."""
+"""Data tables in recipes and plans: sets that are rendered, path-traced or read from disk."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Species = Annotated[str, AfterValidator(attack_species)]
 
 
 class SourceSection(TableModel):
-    """Base of all sources. ``weight``: relative share of each batch if several sources are mixed."""
+    """Base of all sources. ``weight``: relative share in a batch if several sources are mixed."""
 
     weight: float = Field(default=1.0, gt=0)
 
@@ -76,10 +76,10 @@ class DataSection(SourceSection):
 
 
 class PathTracedSection(SourceSection):
-    """Path-traced pairs that ``python -m adsn.cli.render`` wrote.
+    """Path-traced pairs written by ``python -m adsn.cli.render``.
 
-    ``root``: the folder with one file per subject, or its parent; relative to the working directory. ``subjects``:
-    first and one past the last.
+    ``root``: folder with one file per subject, or its parent, relative to the working directory. ``subjects``: first
+    and one past the last subject number.
     """
 
     dataset: Literal["pathtraced"]
@@ -91,7 +91,7 @@ class PathTracedSection(SourceSection):
         """Open the set; ``rule`` cuts its crops.
 
         Raises:
-                DatasetError: no file exists, or one is damaged.
+            DatasetError: there is no file, or a file is damaged.
         """
         from adsn.datasets.shards import ShardPairs, shard_folder
 
@@ -115,7 +115,7 @@ class ListedSection(SourceSection):
         """Open the split; ``rule`` cuts its crops.
 
         Raises:
-                DatasetError: the folder does not have the layout that the reader expects; names the place.
+            DatasetError: the folder does not have the layout that the reader expects. The message names the place.
         """
         from adsn.datasets import open_dataset
 
@@ -132,7 +132,7 @@ class ListedSection(SourceSection):
 
 
 def section_kind(section: object) -> str:
-    """Return the kind of a table: ``rendered``, ``pathtraced`` or ``listed``, by its key ``dataset``."""
+    """Return the kind of a table according to its key ``dataset``: ``rendered``, ``pathtraced`` or ``listed``."""
     named = section.get("dataset") if isinstance(section, dict) else getattr(section, "dataset", None)
     return {None: "rendered", "pathtraced": "pathtraced"}.get(named, "listed")
 
@@ -155,9 +155,10 @@ Sources = Annotated[tuple[AnySection, ...], BeforeValidator(as_sections), Field(
 
 
 def shared_people(a: Sequence[AnySection], b: Sequence[AnySection]) -> tuple[AnySection, AnySection] | None:
-    """Return a section of ``a`` and one of ``b`` that share people, or None.
+    """Return a section of ``a`` and a section of ``b`` that share people, or None.
 
-    Splits of public sets are disjoint, so only identical ones clash. The two renderers use different people.
+    Splits of public sets are disjoint, so only identical splits share people. The people of the two renderers are
+    different.
     """
     for one in a:
         for other in b:

@@ -1,7 +1,8 @@
 """Path-traced pairs on disk: one file per subject, written in the background and read as a data set.
 
-A folder's name is a digest of the specification, the renderer's version and the assets, so versions never mix. A file
-is written under a temporary name and renamed, so rendering can be stopped at any time and continued.
+The name of a folder is a digest of the specification, the version of the renderer and the assets, so versions are never
+mixed. A file is written under a temporary name and then renamed, so rendering can be stopped at any time and continued
+later.
 """
 
 from __future__ import annotations
@@ -26,18 +27,19 @@ from synthetic import SPECIES, Presentation, pathtraced
 from synthetic.people.makehuman import Library, open_library
 
 DETECTED = 0.93
-"""Median edge of the default detector's box on path-traced bona fide faces, relative to the renderer's box: 0.94 in
-RGB (124 images), 0.915 in IR (101). Crops are cut as they would be with the detector's box."""
+"""Median edge of the default detector's box on path-traced bona fide faces, relative to the renderer's box: 0.94 in RGB
+(124 images) and 0.915 in IR (101 images). With this factor, crops are cut as they would be with the detector's box."""
 ENDING = ".npz"
 SPEC = "spec.json"
 
 
 @dataclass(frozen=True, slots=True)
 class ShardSpec:
-    """A set of path-traced pairs.
+    """Specification of a set of path-traced pairs.
 
-    ``subjects``: first and one past the last. ``bona_fide``/``per_attack``: presentations of each subject, taken from
-    ``families`` in turn. ``size``: edge of the stored patches, pixels. ``samples``: paths per pixel.
+    ``subjects``: first and one past the last subject number. ``bona_fide``, ``per_attack``: number of presentations of
+    each subject; the camera families in ``families`` are used in turn. ``size``: edge of the stored patches in pixels.
+    ``samples``: paths per pixel.
     """
 
     subjects: tuple[int, int]
@@ -62,8 +64,8 @@ class ShardSpec:
         return [(species, number) for species, count in counts for number in range(count)]
 
     def key(self, library: Library) -> str:
-        """Return the name of the folder that holds the set, 24 hexadecimal digits."""
-        # The range of subjects is not part of it: a larger range adds files to the same folder.
+        """Return the name of the folder for the set, 24 hexadecimal digits."""
+        # The range of subjects is left out, so that a larger range adds files to the same folder.
         values = {name: value for name, value in asdict(self).items() if name != "subjects"}
         text = json.dumps([values, pathtraced.VERSION, library.digest()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:24]
@@ -77,10 +79,10 @@ def write_shards(
     library: Library | None = None,
     tick: Callable[[int], None] = lambda subject: None,
 ) -> Path:
-    """Render the missing files of a set below ``root`` and return its folder.
+    """Render the missing files of a set in a folder in ``root``, and return that folder.
 
-    ``part``: (k, n) renders the k-th of every n subjects, for n parallel processes. ``tick`` is called after each
-    subject.
+    ``part``: (k, n) renders the k-th of every n subjects, for n parallel processes. ``tick``: called with the number of
+    each finished subject.
 
     Raises:
         MakeHumanError, RenderError: people or path tracing are not available.
@@ -98,7 +100,7 @@ def write_shards(
 
 
 def _rendered(spec: ShardSpec, subject: int, library: Library) -> dict[str, NDArray[Any]]:
-    """Render the arrays of a subject's file."""
+    """Render a subject, and return the arrays for its file."""
     columns: dict[str, list[Any]] = {name: [] for name in ("rgb", "ir", "depth", "box", "ir_box")}
     rows: list[dict[str, Any]] = []
     for k, (species, number) in enumerate(spec.plan()):
@@ -132,10 +134,10 @@ def _write_whole(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
 
 
 def shard_folder(root: Path) -> Path:
-    """Return the folder of the subjects' files: ``root`` itself, or its only subfolder that holds a set.
+    """Return the folder with the files of the subjects: ``root`` itself, or its only subfolder that contains a set.
 
     Raises:
-        DatasetError: ``root`` is missing, or holds no set or several.
+        DatasetError: ``root`` is missing, or contains no set or several.
     """
     if (root / SPEC).is_file():
         return root
@@ -151,13 +153,13 @@ def shard_folder(root: Path) -> Path:
 
 
 class ShardPairs:
-    """`PairDataset` over the files that a folder holds when it is opened.
+    """`PairDataset` of the files that are in a folder when it is opened.
 
-    ``box_jitter`` and ``misregistration``: see `adsn.datasets.pairs.SyntheticSpec`. ``subjects``: only those in this
-    range.
+    ``box_jitter`` and ``misregistration``: see `adsn.datasets.pairs.SyntheticSpec`. ``subjects``: range of the subjects
+    to use.
 
     Raises:
-            DatasetError: the folder holds no file in the range, or a file is damaged.
+        DatasetError: the folder contains no file in the range, or a file is damaged.
     """
 
     def __init__(
@@ -194,7 +196,7 @@ class ShardPairs:
             yield from rows
 
     def labels(self) -> NDArray[np.int64]:
-        """Return int64 [len]: 1 bona fide, 0 attack."""
+        """Return the labels, int64 [len]: 1 bona fide, 0 attack."""
         return np.array([row["label"] for row in self._rows()], np.int64)
 
     def species(self) -> list[str]:
@@ -206,7 +208,7 @@ class ShardPairs:
         return Sample(crops=self.patch(index).crops(self._rule), **self._files[at][1][k])
 
     def patch(self, index: int) -> Patch:
-        """Return the images and boxes that a sample's crops are cut from."""
+        """Return the images and boxes from which the crops of a sample are cut."""
         at, k = self._index[index]
         arrays, rows = self._files[at]
         rng = np.random.default_rng([0x77, int(rows[k]["subject"]), k])
@@ -218,7 +220,7 @@ class ShardPairs:
         return Patch({"rgb": arrays["rgb"][k], "ir": arrays["ir"][k], "depth": depth}, boxes)
 
     def digest(self) -> str:
-        """Return a SHA-256 over every file's bytes, the crop rule and the jitter of the boxes."""
+        """Return a SHA-256 over the bytes of all files, the crop rule and the jitter of the boxes."""
         h = self._digest.copy()
         h.update(f"{self._rule} {self._jitter} {self._misregistration} {DETECTED}".encode())
         return h.hexdigest()

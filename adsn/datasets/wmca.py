@@ -1,13 +1,13 @@
 """WMCA (George et al., IEEE TIFS 2019): bona fide and seven categories of attack, in four channels.
 
-A presentation is ``DATE/CLIENT_SESSION_PRESENTER_TYPE_PAI``. Its category follows from TYPE and PAI by the data set's
-own map: photographs that were shown on screens are replays, and some disguises are masks.
-Protocols are CSV files ``PROTOCOL-grandtest.csv`` and ``PROTOCOL-LOO_<category>.csv`` with columns client_id, filepath,
-group (train, dev, eval) and label (bonafide, attack).
+The path of a presentation is ``DATE/CLIENT_SESSION_PRESENTER_TYPE_PAI``. Its category follows from TYPE and PAI
+according to the data set's own map: photographs shown on screens are replays, and some disguises are masks. Protocols
+are CSV files ``PROTOCOL-grandtest.csv`` and ``PROTOCOL-LOO_<category>.csv`` with columns client_id, filepath, group
+(train, dev, eval) and label (bonafide, attack).
 
 The reader supports two forms. ``hdf5``: the two preprocessed packages, in two folders: one with grey, depth, IR and
-thermal planes (``Frame_i/array``, uint8 [4, 128, 128]) and one with RGB (``Frame_i/array``, uint8 [3, H, W]).
-``jpeg``: image files, ``<presentation>/{color,depth,ir,thermal}/NNNN.jpg``.
+thermal planes (``Frame_i/array``, uint8 [4, 128, 128]) and one with RGB (``Frame_i/array``, uint8 [3, H, W]). ``jpeg``:
+image files, ``<presentation>/{color,depth,ir,thermal}/NNNN.jpg``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PROTOCOLS = ("grandtest", *(f"LOO_{category}" for category in CATEGORIES))
 PLANES = {"depth": 1, "ir": 2}
 COLUMNS = {"client_id", "filepath", "group", "label"}
 FRAMES = 50
-"""Images of each presentation in the preprocessed packages."""
+"""Number of images of each presentation in the preprocessed packages."""
 INDICES_DIFFER = {"100_03_015_2_10", "101_06_067_1_02"}
 """Presentations whose RGB and IR images with the same number were taken at different times."""
 
@@ -46,10 +46,11 @@ class Row:
 
 
 def category(name: str) -> str:
-    """Return the category for a presentation's name: type 0 bona fide, 1 disguise, 2 mask or head, 3 photo, 4 video.
+    """Return the category for the name of a presentation. Types are 0 bona fide, 1 disguise, 2 mask or head, 3 photo, 4
+    video.
 
     Raises:
-        DatasetError: the name does not have this form, or the map does not know the type.
+        DatasetError: the name does not have this form, or its type is unknown.
     """
     parts = name.split("_")
     if len(parts) != 5 or not all(part.isdigit() for part in parts):
@@ -66,7 +67,7 @@ def category(name: str) -> str:
             return "papermask"
         return "rigidmask" if pai <= 17 else "flexiblemask"
     if kind == 3:
-        # Photographs 05, 10 and 15 were shown on screens.
+        # Photographs 5, 10 and 15 were shown on screens.
         return "replay" if pai in (5, 10, 15) else "prints"
     if kind == 4:
         return "replay"
@@ -77,8 +78,8 @@ def read_protocol(path: Path, split: Split) -> list[Row]:
     """Return the rows of one group of a protocol.
 
     Raises:
-        DatasetError: the file is missing, has other columns, an unknown group or label, or a label that contradicts the
-            name.
+        DatasetError: the file is missing, or has different columns, an unknown group or label, or a label that
+            contradicts the name of its presentation.
     """
     try:
         with path.open(newline="", encoding=ENCODING) as file:
@@ -116,12 +117,13 @@ def open_wmca(
 ) -> ListedPairs:
     """Open a group of a protocol.
 
-    ``root`` holds the protocol's CSV file and, below it, the two HDF5 packages ``preprocessed-face-station_CDIT`` and
-    ``preprocessed-face-station_RGB``, or with ``jpeg`` the folder ``R_CDIT``. ``frames``: images per presentation,
-    evenly spread over `FRAMES`. The default `DepthWindow` converts 8-bit depth to millimetres.
+    ``root``: folder with the CSV file of the protocol. It also contains the two HDF5 packages
+    ``preprocessed-face-station_CDIT`` and ``preprocessed-face-station_RGB`` or, for ``jpeg``, the folder ``R_CDIT``.
+    ``frames``: number of images per presentation, evenly spread over `FRAMES`. The default `DepthWindow` converts 8-bit
+    depth to millimetres.
 
     Raises:
-            DatasetError: the root is wrong, the protocol is unknown, a list is missing, or too much is missing.
+        DatasetError: the root is wrong, the protocol is unknown, a list is missing, or too much is missing.
     """
     if protocol not in PROTOCOLS:
         raise DatasetError(f"WMCA has no protocol {protocol!r}; the choices are {', '.join(PROTOCOLS)}.")

@@ -1,4 +1,4 @@
-"""Scores data sets and produces error rates and report pages."""
+"""Score data sets, and produce error rates and report pages."""
 
 from __future__ import annotations
 

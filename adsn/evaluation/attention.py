@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["AttentionFunction", "combined", "engine_attention", "network_attention", "overlay", "weight_on"]
 
 AttentionFunction = Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float32]]
-"""Crops [N, S, S, C] by modality → attention float32 [N, 2, M, h, w], non-negative."""
+"""Function from crops [N, S, S, C] by modality to attention, float32 [N, 2, M, h, w], non-negative."""
 
 
 def engine_attention(engine: Engine) -> AttentionFunction:
@@ -39,9 +39,9 @@ def network_attention(network: ADSN) -> AttentionFunction:
 
 
 def weight_on(maps: NDArray[np.float32], region: NDArray[Any]) -> float:
-    """Return the share of a stream's attention [M, h, w] on ``region`` [S, S] (non-zero: inside), relative to chance.
+    """Return the share of a stream's attention [M, h, w] that lies on ``region``, relative to chance.
 
-    1 is chance, 2 twice as much. NaN for an empty region.
+    ``region``: [S, S], non-zero inside. 1 is chance, and 2 is twice as much. The result is NaN for an empty region.
     """
     inside = cv2.resize((region > 0).astype(np.float32), maps.shape[:0:-1], interpolation=cv2.INTER_AREA)
     if not inside.any():

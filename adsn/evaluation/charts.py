@@ -1,4 +1,4 @@
-"""Charts of the report as SVG, in the page's own colours."""
+"""Charts of the report as SVG, in the colours of the page."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from runtime.core.species import BONA_FIDE
 
 TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 TOP = 0.5
-"""End of the DET axes: a detector with more errors is worse than tossing a coin."""
+"""End of the DET axes. With more errors, a detector is worse than tossing a coin."""
 COLOURS = 10
-"""Colours of the page, named c0, c1, …; a curve's position decides its colour and its dash pattern."""
+"""Number of colours of the page, named c0, c1, …. The position of a curve determines its colour and its dash
+pattern."""
 DASHES = ("", "7 3", "2 3")
 
 
 def det_chart(scores: ArrayLike, species: Sequence[str], key: str) -> str:
-    """Return DET curves on probit axes, with a colour and a dash pattern per species. ``key``: unique in the page."""
+    """Return DET curves on probit axes, with a colour and a dash pattern for each species. ``key``: id that is unique
+    in the page."""
     size, left, bottom, top = 380, 56, 44, 12
     low, high = probit(FLOOR), probit(TOP)
 
@@ -64,7 +66,7 @@ def det_chart(scores: ArrayLike, species: Sequence[str], key: str) -> str:
 
 
 def det_legend(scores: ArrayLike, species: Sequence[str]) -> str:
-    """Return the legend of the DET chart: species and their lines, as a list that wraps on a narrow page."""
+    """Return the legend of the DET chart: a list of species and their lines, which wraps on a narrow page."""
     items = []
     for number, curve in enumerate(det_curves(scores, species)):
         line = (
@@ -76,7 +78,7 @@ def det_legend(scores: ArrayLike, species: Sequence[str]) -> str:
 
 
 def histogram_chart(scores: ArrayLike, species: Sequence[str], threshold: float) -> str:
-    """Return a row of bars per species, bona fide first, and the threshold as a line through all rows."""
+    """Return a row of bars for each species, bona fide first, with the threshold as a line through all rows."""
     values, species_array = np.asarray(scores, np.float64), np.array(species)
     names = [name for name in (BONA_FIDE, *sorted(set(species) - {BONA_FIDE})) if (species_array == name).any()]
     left, width, row, gap = 112, 320, 30, 10
@@ -89,7 +91,7 @@ def histogram_chart(scores: ArrayLike, species: Sequence[str], threshold: float)
         kind = "live" if name == BONA_FIDE else "attack"
         for i, count in enumerate(counts.tolist()):
             if count:
-                # A single presentation must stay visible beside thousands.
+                # A single presentation must stay visible next to thousands.
                 tall = max(row * count / highest, 1.5)
                 parts.append(
                     f'<rect x="{left + i * step:.1f}" y="{base - tall:.1f}" width="{step - 0.6:.1f}" '
@@ -109,7 +111,10 @@ def histogram_chart(scores: ArrayLike, species: Sequence[str], threshold: float)
 
 
 def sweep_chart(curve: Curve, threshold: float) -> str:
-    """Return two panels over a sweep's steps: median scores with threshold; BPCER and worst APCER with intervals."""
+    """Return a chart with two panels over the steps of a sweep.
+
+    The panels show median scores with the threshold, and BPCER and worst APCER with intervals.
+    """
     left, width, top, tall, gap = 44, 400, 20, 110, 34
     steps = len(curve.points)
     place = [left + width * (k + 0.5) / steps for k in range(steps)]
@@ -166,7 +171,7 @@ def _line(place: Sequence[float], values: Sequence[float], top: int, tall: int) 
 
 
 def _band(place: Sequence[float], chosen: Sequence[Rate], top: int, tall: int) -> str:
-    """Return the intervals of rates as bars from lower to upper limit."""
+    """Return the intervals of rates as bars from the lower to the upper limit."""
     parts = []
     for x, rate in zip(place, chosen, strict=True):
         if rate.trials:

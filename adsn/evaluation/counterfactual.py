@@ -1,8 +1,8 @@
-"""How much a model's decisions depend on glasses, hats, expressions and backgrounds: one attribute changed at a time.
+"""Measure how much a model's decisions depend on glasses, hats, expressions and backgrounds.
 
-An attribute that changes the decision is a cue. Recordings cannot show this, but rendered presentations can: the same
-person or instrument, light, camera and noise, once with the attribute and once without. `RENDERERS` lists the
-attributes that each renderer can change in isolation.
+One attribute is changed at a time. If it changes decisions, the model uses it as a cue. Recordings cannot show this,
+but rendered presentations can: the same person or instrument, light, camera and noise, once with the attribute and once
+without. `RENDERERS` lists the attributes that each renderer can change in isolation.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _bare_eyes(worn: Attributes, rng: np.random.Generator) -> Attributes:
 
 
 def _glasses(worn: Attributes, rng: np.random.Generator) -> Attributes:
-    # Before a print, not in it: an attacker can always put them on.
+    # The glasses are in front of a print and not part of it, because an attacker can always add them.
     return replace(worn, glasses=draw_glasses(rng), glasses_on_picture=True)
 
 
@@ -77,15 +77,15 @@ CHANGES: Mapping[str, tuple[AttributeChange, AttributeChange]] = {
     "gaze": (_worn(_frontal_gaze), _worn(_averted_gaze)),
     "background": (_same_background, _other_background),
 }
-"""Attribute → the changes that remove it from a presentation and that add it. A changed background is another room,
-other clothes and another hand."""
+"""Attribute → the change that removes it from a presentation, and the change that adds it. A changed background means a
+different room, different clothes and a different hand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
     """Error rates of one species without and with an attribute: APCER, or BPCER for ``bona_fide``.
 
-    ``flips``: presentations whose decision changes with the attribute alone.
+    ``flips``: number of presentations whose decision the attribute changes.
     """
 
     renderer: RendererName
@@ -103,10 +103,11 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Counterfactual:
-    """Measures which of a model's decisions change when one attribute of a presentation changes.
+    """Measurement of how a model's decisions change when one attribute of a presentation changes.
 
-    ``scorer``: crops [N, S, S, C] by modality → float32 [N, 3]. ``presentations``: number per species, of people from
-    ``first_subject`` on, who are in no shipped training, calibration or test set.
+    ``scorer``: function from crops [N, S, S, C] by modality to scores, float32 [N, 3]. ``presentations``: number of
+    presentations per species. ``first_subject``: number of the first person; people from this number on are in no
+    shipped training, calibration or test set.
     """
 
     scorer: Scorer
@@ -128,7 +129,8 @@ class Counterfactual:
     def effects(
         self, attributes: tuple[str, ...] | None = None, species: tuple[str, ...] = SPECIES
     ) -> Iterator[Effect]:
-        """Yield each attribute's effect on each species as soon as it is measured; by default for all attributes."""
+        """Yield the effect of each attribute on each species as soon as it is measured. By default all attributes are
+        measured."""
         for attribute in self.attributes if attributes is None else attributes:
             for species_name in species:
                 yield self.effect(attribute, species_name)

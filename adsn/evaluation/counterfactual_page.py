@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from adsn.evaluation.counterfactual import Effect
 
 LARGEST_EFFECT = 0.01
-"""Largest change of a species' error rate by an attribute that is not shown in red."""
+"""Largest change of an error rate by an attribute that is not shown in red."""
 
 
 def too_large(effect: Effect) -> bool:
@@ -19,13 +19,13 @@ def too_large(effect: Effect) -> bool:
 
 
 def largest_words(effects: Sequence[Effect]) -> str:
-    """Return the largest change of an error rate, as text."""
+    """Return a text on the largest change of an error rate."""
     worst = max(effects, key=lambda e: abs(e.change))
     return f"Largest change: {worst.attribute} on {worst.species}, {100 * worst.change:+.1f} points."
 
 
 def effects_part(effects: Sequence[Effect]) -> str:
-    """Return a table with a row per species and a column per attribute."""
+    """Return a table with a row for each species and a column for each attribute."""
     attributes = list(dict.fromkeys(e.attribute for e in effects))
     found = {(e.species, e.attribute): e for e in effects}
     rows = []

@@ -1,4 +1,4 @@
-"""Curves and histograms of a scored set as plain numbers; needs neither a plotting library nor SciPy."""
+"""Compute curves and histograms of a scored set, with neither a plotting library nor SciPy."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from runtime.core.species import BONA_FIDE
 
 FLOOR = 0.0005
-"""Rate at which zero is drawn, at the end of the probit axis: zero itself has no position there."""
+"""Rate as which zero is drawn, at the end of the probit axis, because zero itself has no position there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Det:
-    """Detection error trade-off of one species: ``apcer`` and ``bpcer`` float64 [K] at rising ``threshold``."""
+    """Detection error trade-off of one species: ``apcer`` and ``bpcer``, float64 [K], at increasing ``threshold``."""
 
     species: str
     threshold: NDArray[np.float64]
@@ -33,7 +33,7 @@ def probit(rate: float) -> float:
 def det_curves(scores: ArrayLike, species: Sequence[str]) -> list[Det]:
     """Return a curve for each attack species against all bona fide presentations, without non-responses (NaN).
 
-    A curve has one point per score at which either rate changes, and one above all scores, where everything is refused.
+    A curve has one point for each score at which a rate changes, and one above all scores, where everything is refused.
     """
     values, species_array = np.asarray(scores, np.float64), np.array(species)
     answered = ~np.isnan(values)
@@ -55,7 +55,7 @@ def det_curves(scores: ArrayLike, species: Sequence[str]) -> list[Det]:
 
 
 def histogram(scores: ArrayLike, bins: int = 40) -> NDArray[np.int64]:
-    """Return the number of scores in each of ``bins`` equal parts of 0 to 1, int64 [bins]; NaN is not counted."""
+    """Return the number of scores in each of ``bins`` equal parts of 0 to 1, int64 [bins]. NaN is not counted."""
     values = np.asarray(scores, np.float64)
     counts, _ = np.histogram(np.clip(values[~np.isnan(values)], 0, 1), bins=bins, range=(0, 1))
     return counts.astype(np.int64)

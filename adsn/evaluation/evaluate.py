@@ -1,4 +1,4 @@
-"""Scoring of whole data sets, with any engine or with PyTorch, and their figures."""
+"""Score whole data sets with any engine or with PyTorch, and compute their figures."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 PAIR_MISMATCH = "pair_mismatch"
 """Species of pairs of bona fide images that do not belong together, see `adsn.evaluation.mismatch`."""
 LOW_LIGHT = 10
-"""Mean of an RGB crop, of 255, below which a pair counts as low light."""
+"""Mean grey level (0 to 255) of an RGB crop below which a pair counts as low light."""
 Scorer = Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float32]]
-"""Crops [N, S, S, C] by modality → float32 [N, 3]: the fused score and each stream's."""
+"""Function from crops [N, S, S, C] by modality to scores, float32 [N, 3]: fused score, then the score of each
+stream."""
 
 
 def engine_scorer(engine: Engine) -> Scorer:
@@ -49,7 +50,7 @@ def engine_scorer(engine: Engine) -> Scorer:
 
 
 def network_scorer(network: ADSN) -> Scorer:
-    """Return a scorer that runs the network in PyTorch; it raises InferenceFailed on a score that is not finite."""
+    """Return a scorer that runs the network in PyTorch. It raises `InferenceFailed` if a score is not finite."""
     import torch
 
     @torch.no_grad()
@@ -65,7 +66,7 @@ def network_scorer(network: ADSN) -> Scorer:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A scored set: ``scores`` float32 [N, 3] (fused, then each stream) and the metadata of each pair."""
+    """A scored set: ``scores``, float32 [N, 3] (fused, then each stream), and the metadata of each pair."""
 
     name: str
     digest: str
@@ -77,11 +78,11 @@ class Scored:
     conditions: list[Mapping[str, float]]
 
     def presentations_of(self, column: int = 0) -> tuple[NDArray[np.float64], list[str]]:
-        """Return one score per presentation, with its species; ISO/IEC 30107-3 counts these."""
+        """Return one score per presentation, which ISO/IEC 30107-3 counts, and the species of each."""
         return presentation_scores(self.scores[:, column], self.species, self.presentations)
 
     def part(self, name: str, chosen: NDArray[np.bool_]) -> Scored:
-        """Return the pairs for which ``chosen`` bool [N] is true."""
+        """Return the part of the set for which ``chosen``, bool [N], is true."""
         at = np.flatnonzero(chosen).tolist()
         return Scored(
             name=name,
@@ -95,7 +96,7 @@ class Scored:
         )
 
     def joined(self, other: Scored) -> Scored:
-        """Return these pairs followed by those of another set, under this set's name and digest."""
+        """Return these pairs followed by those of another set, with the name and digest of this set."""
         return Scored(
             name=self.name,
             digest=self.digest,
@@ -122,16 +123,16 @@ class Scored:
         return rates(values, species, threshold)
 
     def auc(self, column: int = 0) -> float:
-        """Return the area under the ROC curve, over presentations of people and instruments.
+        """Return the area under the ROC curve over presentations of people and instruments.
 
-        Mismatched pairs do not count: each of their images on its own shows a living face.
+        Mismatched pairs are left out, because each of their images on its own shows a real face.
         """
         values, species = self.presentations_of(column)
         kept = [i for i, name in enumerate(species) if name != PAIR_MISMATCH]
         return auc(values[kept], [int(species[i] == BONA_FIDE) for i in kept])
 
     def auc_by_species(self) -> dict[str, float]:
-        """Return the area under the ROC curve of the fused score, of bona fide against each attack species."""
+        """Return species → area under the ROC curve of the fused score, bona fide against that attack species."""
         values, species = self.presentations_of()
         names, answered = np.array(species), ~np.isnan(values)
         live = names == BONA_FIDE
@@ -155,7 +156,7 @@ def score_set(
     batch: int = 16,
     tick: Callable[[int], None] = lambda n: None,
 ) -> Scored:
-    """Score every pair of a set in order. ``tick`` is called with the number of pairs finished since the last call."""
+    """Score all pairs of a set in order. ``tick``: called with the number of pairs finished since the last call."""
     rows: list[NDArray[np.float32]] = []
     samples: list[Any] = []
     for start in range(0, len(pairs), batch):
@@ -213,7 +214,10 @@ def report_json(scored: Scored, threshold: float) -> dict[str, Any]:
 
 
 def curve_figures(values: NDArray[np.float64], species_list: list[str]) -> dict[str, float] | None:
-    """Return the figures that do not depend on our threshold; None if a set lacks bona fide or attack presentations."""
+    """Return the figures that do not depend on the model's threshold.
+
+    Returns None without bona fide or without attack presentations.
+    """
     if len({species_name == BONA_FIDE for species_name in species_list}) < 2:
         return None
     return {
@@ -225,10 +229,10 @@ def curve_figures(values: NDArray[np.float64], species_list: list[str]) -> dict[
 
 
 def _bootstrap(scored: Scored, threshold: float) -> list[float] | None:
-    """Return the 95 % interval of BPCER over resampled subjects; None if there are too few.
+    """Return the 95 % interval of BPCER over resampled subjects, or None if there are too few.
 
-    If nobody or everybody was refused, every resample gives the same rate. The interval is then that of Clopper and
-    Pearson for this number of subjects.
+    If nobody or everybody was refused, every resample gives the same rate. The interval is then the Clopper-Pearson
+    interval for this number of subjects.
     """
     live = scored.part("", np.array(scored.species) == BONA_FIDE)
     values, species_list = live.presentations_of()

@@ -1,4 +1,4 @@
-"""Pairs of images that do not belong together, made from a test set's bona fide pairs: the species `PAIR_MISMATCH`.
+"""Create pairs of images that do not belong together from the bona fide pairs of a test set (species `PAIR_MISMATCH`).
 
 Each image on its own shows a living person. Together they imitate a replaced or frozen camera stream.
 """
@@ -28,19 +28,19 @@ WORDS: Mapping[Kind, str] = {
 }
 """Kind → description of the second image, for people."""
 POSE_AWAY = (8.0, 15.0)
-"""Range of head rotation between the two images of different moments, degrees, if poses are known."""
+"""Range of the head rotation between two images of different moments, in degrees, if poses are known."""
 MOST = 200
-"""Number of pairs made of each kind."""
+"""Maximum number of pairs of each kind."""
 TURN = (8.0, 15.0)
-"""Rotation of a warped image, degrees."""
+"""Range of the rotation of a warped image, in degrees."""
 BEND = 0.03
-"""Standard deviation of a warped image's displacement, as a fraction of its edge."""
+"""Standard deviation of the displacements in a warped image, as a fraction of its edge."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """A pair of the first image of sample ``first`` and the second image of sample ``second``; the same sample if
-    ``warped``."""
+    """A mismatched pair: the first image of sample ``first`` and the second image of sample ``second``. For the kind
+    ``warped`` both are the same sample."""
 
     kind: Kind
     first: int
@@ -50,8 +50,8 @@ class Mismatch:
 def mismatches(scored: Scored, *, most: int = MOST) -> list[Mismatch]:
     """Choose up to ``most`` pairs of each kind among a set's bona fide; none if there are fewer than two people.
 
-    Each presentation gives one pair. If the set has poses, two moments are `POSE_AWAY` apart; otherwise they are two
-    presentations.
+    Each presentation gives one pair. Two moments differ in pose by `POSE_AWAY` if the set has poses; otherwise they are
+    from two presentations. With fewer than two people the result is empty.
     """
     presented: dict[str, int] = {}
     for i, species in enumerate(scored.species):
@@ -75,7 +75,7 @@ def mismatches(scored: Scored, *, most: int = MOST) -> list[Mismatch]:
 
 
 def _other_person(scored: Scored, people: Sequence[int], at: int) -> int | None:
-    """Return the next sample in a random order that shows another person."""
+    """Return the next sample, in random order, that shows a different person."""
     own = scored.subjects[people[at]]
     others = (people[(at + step) % len(people)] for step in range(1, len(people)))
     return next((i for i in others if scored.subjects[i] != own), None)
@@ -92,14 +92,15 @@ def _other_moment(scored: Scored, people: Sequence[int], first: int) -> int | No
 
 
 def _angle(a: Mapping[str, float], b: Mapping[str, float]) -> float | None:
-    """Return the head rotation between two images, degrees; None if poses are not known."""
+    """Return the head rotation between two images in degrees, or None if the poses are unknown."""
     if not all(name in each for name in ("yaw_deg", "pitch_deg") for each in (a, b)):
         return None
     return math.hypot(a["yaw_deg"] - b["yaw_deg"], a["pitch_deg"] - b["pitch_deg"])
 
 
 class MismatchedPairs:
-    """`PairDataset` of mismatched pairs of another set. ``modalities``: those of the first and of the second image."""
+    """`PairDataset` of mismatched pairs from another set. ``modalities``: modality of the first and of the second
+    image."""
 
     def __init__(self, pairs: PairDataset, chosen: Sequence[Mismatch], modalities: tuple[str, str]) -> None:
         self._pairs, self._chosen, self._modalities = pairs, list(chosen), modalities
@@ -133,12 +134,12 @@ class MismatchedPairs:
         )
 
     def digest(self) -> str:
-        """Return the digest of the set that the pairs are made of; it determines the pairs."""
+        """Return the digest of the original set, which determines the pairs."""
         return self._pairs.digest()
 
 
 def warped(crop: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
-    """Return a crop [S, S, C] rotated and bent smoothly, like an image that follows another face's movement."""
+    """Return a crop [S, S, C] rotated and smoothly bent, like an image animated with the movement of another face."""
     size = crop.shape[0]
     angle = math.radians(float(rng.uniform(*TURN))) * float(rng.choice((-1, 1)))
     field = rng.normal(0, BEND * size, (2, 5, 5)).astype(np.float32)
@@ -146,7 +147,7 @@ def warped(crop: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
     y, x = np.mgrid[:size, :size].astype(np.float32) - np.float32((size - 1) / 2)
     cos, sin, middle = np.float32(math.cos(angle)), np.float32(math.sin(angle)), np.float32((size - 1) / 2)
     at_x, at_y = cos * x - sin * y + middle + bend[0], sin * x + cos * y + middle + bend[1]
-    # Interpolated depth between near and far would be a surface that does not exist.
+    # Interpolation between near and far depth would create a surface that does not exist.
     method = cv2.INTER_NEAREST if crop.dtype == np.float32 else cv2.INTER_LINEAR
     source: Any = np.ascontiguousarray(crop)
     moved = cv2.remap(source, at_x, at_y, method, borderMode=cv2.BORDER_REPLICATE)
@@ -160,7 +161,7 @@ def with_mismatches(
     modalities: tuple[str, ...],
     tick: Callable[[int], None] = lambda n: None,
 ) -> Scored:
-    """Score the mismatched pairs of an already ``scored`` set, and return both together."""
+    """Score the mismatched pairs of a set that is already ``scored``, and return the scores of both together."""
     chosen = mismatches(scored)
     if not chosen or len(modalities) != 2:
         return scored
@@ -168,12 +169,12 @@ def with_mismatches(
 
 
 def score_test_set(scorer: Scorer, pairs: PairDataset, modalities: tuple[str, ...]) -> Scored:
-    """Score a test set and its mismatched pairs."""
+    """Score a test set and its mismatched pairs, and return both together."""
     return with_mismatches(scorer, pairs, score_set(scorer, pairs, modalities), modalities)
 
 
 def rates_by_kind(scored: Scored, threshold: float) -> dict[Kind, Rate]:
-    """Return the APCER of each kind of mismatched pair in a set; empty if it has none."""
+    """Return the APCER of each kind of mismatched pair in a set; empty if there are none."""
     found: dict[Kind, Rate] = {}
     for kind in WORDS:
         own = np.array([

@@ -1,4 +1,4 @@
-"""Changes that a rig, a room or another detector makes to a pair of images, as sweeps: one per kind of change."""
+"""Sweeps of the changes that a different rig, room or detector makes to a pair of images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runtime.core.values import Box
 
 NO_COMPRESSION = 100
 SENSOR_NOISE = 2.0
-"""Standard deviation of the noise that a darkened image keeps, in 8-bit steps."""
+"""Standard deviation of the noise added to a darkened image, in 8-bit steps."""
 GAINS = (0.25, 0.35, 0.5, 0.71, 1.0, 1.41, 2.0, 2.83, 4.0)
 GAMMAS = (0.4, 0.56, 0.75, 1.0, 1.33, 1.8, 2.5)
 DARKNESS = (0.01, 0.03, 0.06, 0.12, 0.25, 0.5, 1.0)
@@ -26,19 +26,21 @@ QUALITIES = (15.0, 25.0, 40.0, 60.0, 80.0, 95.0, NO_COMPRESSION)
 ANGLES = (-30.0, -20.0, -10.0, -5.0, 0.0, 5.0, 10.0, 20.0, 30.0)
 SHIFTS = (-20.0, -15.0, -10.0, -5.0, 0.0, 5.0, 10.0, 15.0, 20.0)
 WINDOW = 3.6
-"""Edge of the window cut from an image, relative to its face box: room for a crop of 2.2 boxes, rotated or moved."""
+"""Edge of the window cut from an image, as a multiple of its face box. There is room for a crop of 2.2 boxes to be
+rotated or moved."""
 Change = Callable[[Patch, float, np.random.Generator], Patch]
 PixelChange = Callable[[NDArray[np.uint8], float, float, np.random.Generator], NDArray[np.uint8]]
-"""An image uint8 [H, W, C], the edge of its face box, the sweep's value, a random generator → the changed image."""
+"""Function that returns a changed image. Arguments: image uint8 [H, W, C], edge of its face box, value of the sweep,
+random generator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
     """One kind of change in steps.
 
-    ``values`` include ``neutral``, which leaves a pair unchanged. ``group``: shared by sweeps that differ only in the
-    modalities that they change. ``needs_pictures``: the change moves the box, so it cannot be applied to a sample that
-    is only a crop.
+    ``values``: steps, including ``neutral``, which leaves a pair unchanged. ``group``: the same for sweeps that differ
+    only in the modalities that they change. ``needs_pictures``: whether the change moves the box, so that it cannot be
+    applied to a sample that is only a crop.
     """
 
     key: str
@@ -54,7 +56,7 @@ class Sweep:
         return patch if value == self.neutral else self.change(patch, value, rng)
 
     def label(self, value: float) -> str:
-        """Return a value with its unit, as text."""
+        """Return a value with its unit as text."""
         if self.unit == "×":
             return f"×{value:g}"
         if self.key == "jpeg" and value == NO_COMPRESSION:
@@ -100,9 +102,9 @@ def sweeps(modalities: Sequence[str]) -> tuple[Sweep, ...]:
 
 
 def windowed(patch: Patch) -> Patch:
-    """Return a pair's images cut to a window round each face, the part that the sweeps need.
+    """Return the images of a pair cut to a window around each face, which is all that the sweeps need.
 
-    The cost then does not depend on the size of the frame.
+    The time for a sweep then does not depend on the size of the frame.
     """
     pictures, boxes = {}, {}
     for modality, picture in patch.pictures.items():
@@ -112,7 +114,7 @@ def windowed(patch: Patch) -> Patch:
         x0, y0 = max(int(cx - reach), 0), max(int(cy - reach), 0)
         window = picture[y0 : max(int(cy + reach), y0 + 1), x0 : max(int(cx + reach), x0 + 1)]
         if not window.size:
-            # The box is outside the image: the crop raises its own error.
+            # The box is outside the image. The crop will raise an error.
             x0, y0, window = 0, 0, picture
         pictures[modality] = window
         boxes[modality] = Box(box.x - x0, box.y - y0, box.w, box.h)
@@ -127,7 +129,7 @@ def _pixels(
         box = patch.boxes[modality]
         picture = pictures[modality]
         changed = change(np.ascontiguousarray(picture), max(box.w, box.h), value, rng)
-        # OpenCV drops a last axis of length one.
+        # OpenCV drops a last axis of length 1, so restore it.
         pictures[modality] = changed.reshape(picture.shape)
     return Patch(pictures, patch.boxes)
 
@@ -151,7 +153,7 @@ def _noise(picture: NDArray[np.uint8], edge: float, value: float, rng: np.random
 
 
 def _darkness(picture: NDArray[np.uint8], edge: float, value: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    # The room goes dark but the IR illuminator stays on. Sensor noise does not fall with the light.
+    # The light in the room is reduced, but the IR illuminator stays on. Sensor noise does not decrease with the light.
     return _noise(_gain(picture, edge, value, rng), edge, SENSOR_NOISE, rng)
 
 
@@ -183,7 +185,7 @@ def _rotated(patch: Patch, value: float, rng: np.random.Generator) -> Patch:
 
 
 def _shifted(way: tuple[int, int], modality: str | None, patch: Patch, value: float, rng: np.random.Generator) -> Patch:
-    """Move the boxes, or that of one ``modality``, by ``value`` percent of their edges."""
+    """Move all boxes, or only the one of ``modality``, by ``value`` percent of their edges."""
     shift = np.array(way, np.float64) * value / 100
     return _moved(patch, shift, 1.0, modality)
 

@@ -1,4 +1,4 @@
-"""Data sets of an export or an evaluation: a TOML file with one table per set."""
+"""Plan of the data sets for an export or an evaluation: a TOML file with one table per set."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class DataPlan(TableModel):
 
     ``max_bpcer``: the threshold is the strictest one with at most this BPCER on ``dev``.
 
-    Each is rendered (`DataSection`), path-traced (`PathTracedSection`) or read from disk (`ListedSection`), as its key
-    ``dataset`` says. ``[[calibration]]`` and ``[[dev]]``, written several times, put several sets together.
+    The key ``dataset`` of a table says whether its set is rendered (`DataSection`), path-traced (`PathTracedSection`)
+    or read from disk (`ListedSection`). Several tables ``[[calibration]]`` or ``[[dev]]`` are combined to one set.
     """
 
     max_bpcer: float = Field(default=0.01, gt=0, lt=1)
@@ -39,10 +39,10 @@ class DataPlan(TableModel):
 
 
 def default_plan() -> tuple[DataPlan, str]:
-    """Return the shipped plan, and a note for people if this machine changes it.
+    """Return the shipped plan, and a note for the user if it had to be changed on this machine.
 
     Half of its heads are scan-derived, and part of it is path-traced. Without the face model, all rendered heads are
-    analytic. If the plan's folder has no path-traced pairs, that part is left out.
+    analytic. Without path-traced pairs in the folder named in the plan, that part is left out.
     """
     plan = read_plan(DEFAULT_PLAN)
     notes = []
@@ -62,7 +62,7 @@ def default_plan() -> tuple[DataPlan, str]:
 
 
 def _changed(plan: DataPlan, change: Callable[[AnySection], AnySection | None]) -> DataPlan:
-    """Return the plan with each section changed; a section for which ``change`` returns None is left out."""
+    """Return the plan with ``change`` applied to each section. A section for which it returns None is left out."""
 
     def kept(sections: tuple[AnySection, ...]) -> tuple[AnySection, ...]:
         return tuple(new for section in sections if (new := change(section)) is not None)
@@ -83,7 +83,7 @@ def read_plan(path: Path) -> DataPlan:
     """Read and check a plan.
 
     Raises:
-            ConfigError: not found, not TOML, invalid entries, or a test set that shares identities with another use.
+        ConfigError: the file is missing or not TOML, entries are invalid, or a test set shares people with another set.
     """
     try:
         plan = DataPlan.model_validate(read_toml(path))

@@ -1,4 +1,4 @@
-"""The two renderers behind one interface: a presentation with chosen attributes, everything else unchanged."""
+"""Common interface of the two renderers: change chosen attributes of a presentation, and nothing else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from synthetic.scene import compose
 
 RendererName = Literal["fast", "pathtraced"]
 FAST_SIZE, TRACED_SIZE = 168, 144
-"""Edges of the patches, as in the training sets."""
+"""Edges in pixels of the rendered patches, as in the training sets."""
 WORN = frozenset({"glasses", "hat", "open mouth", "gaze"})
 
 
@@ -37,7 +37,7 @@ Render = Callable[[Presentation, Variant], Patch]
 
 @dataclass(frozen=True, slots=True)
 class Renderer:
-    """A renderer. ``attributes``: those that it can change without changing anything else."""
+    """A renderer. ``attributes``: attributes that it can change without changing anything else."""
 
     render: Render
     attributes: frozenset[str]
@@ -54,7 +54,7 @@ def _fast(presentation: Presentation, variant: Variant) -> Patch:
 
 
 def _moved(presentation: Presentation) -> Patch:
-    """Return the same presentation in another place, in the view that `synthetic.render_patch` takes."""
+    """Render the same presentation in a different place, in the view that `synthetic.render_patch` uses."""
     size = FAST_SIZE
     life = size / (PATCH_EXTENT * BOX_MM[2])
     scene = compose(presentation, life, "analytic")
@@ -80,5 +80,5 @@ RENDERERS: Mapping[RendererName, Renderer] = {
     "fast": Renderer(_fast, WORN | {"background"}),
     "pathtraced": Renderer(_traced, WORN),
 }
-"""Renderers by name. Beard and hair belong to the person, and a path-traced room to the presentation: none can be
-changed in isolation."""
+"""Renderers by name. Beard and hair depend on the person, and a path-traced room depends on the presentation, so they
+cannot be changed in isolation."""

@@ -1,4 +1,4 @@
-"""The evaluation as one self-contained HTML file: no scripts, fonts or external addresses."""
+"""Write the evaluation as one self-contained HTML file, without scripts, fonts or external addresses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ReportImage:
-    """One sample shown in the report: its crops as uint8 [S, S, 3] or [S, S, 1], and a line of text."""
+    """A sample shown in the report: its crops, uint8 [S, S, 3] or [S, S, 1], and a line of text."""
 
     caption: str
     crops: Mapping[str, NDArray[np.uint8]]
@@ -37,7 +37,7 @@ class ReportImage:
 
 @dataclass(frozen=True, slots=True)
 class ReportSection:
-    """One data set: scored by every precision in ``scored`` (name → scores), at one threshold."""
+    """One data set, scored at one threshold. ``scored``: precision → scores."""
 
     title: str
     threshold: float
@@ -48,13 +48,13 @@ class ReportSection:
 
     @property
     def first(self) -> Scored:
-        """Scores of the first precision, whose figures are the headline."""
+        """Scores with the first precision, whose figures are the headline."""
         return next(iter(self.scored.values()))
 
 
 @dataclass(frozen=True, slots=True)
 class ReportPage:
-    """Metadata of the page. ``date``: creation date as text. ``notes``: lines under the headline."""
+    """Content of the page. ``date``: creation date as text. ``notes``: lines below the headline."""
 
     model: str
     date: str
@@ -65,7 +65,7 @@ class ReportPage:
 
 
 def data_uri(image: NDArray[np.uint8]) -> str:
-    """Return a ``data:`` URI of uint8 RGB [H, W, 3] or grey [H, W, 1] as PNG."""
+    """Return an image, uint8 RGB [H, W, 3] or grey [H, W, 1], as a ``data:`` URI of a PNG."""
     pixels = image[:, :, ::-1] if image.shape[2] == 3 else image
     good, data = cv2.imencode(".png", np.ascontiguousarray(pixels))
     if not good:
@@ -74,7 +74,7 @@ def data_uri(image: NDArray[np.uint8]) -> str:
 
 
 def html_report(page: ReportPage) -> str:
-    """Return the whole page. All text that comes from data is escaped."""
+    """Return the HTML of the page. All text that comes from data is escaped."""
     template = resources.files("adsn.evaluation").joinpath("report.html").read_text(encoding="utf-8")
     verdicts = [check_limits(section.first.report(section.threshold), page.limits) for section in page.sections]
     state = overall(verdicts)
@@ -92,7 +92,7 @@ def html_report(page: ReportPage) -> str:
 
 
 def people_words(scored: Scored) -> str:
-    """Return a set's numbers of pairs, presentations and people; mismatched pairs are derived from the others."""
+    """Return a text with the numbers of pairs, presentations and people in a set, not counting mismatched pairs."""
     made = scored.species.count(PAIR_MISMATCH)
     own = {(k, p) for k, p in zip(scored.species, scored.presentations, strict=True) if k != PAIR_MISMATCH}
     words = f"{len(scored.scores) - made} pairs, {len(own)} presentations, {len(set(scored.subjects))} people"

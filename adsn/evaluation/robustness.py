@@ -1,7 +1,7 @@
 """Robustness test: scores under sweeps of light, noise, compression, pose, box and detector.
 
-Every pair of a sample of the test set is scored once per step of each sweep. If the data set still has the images, the
-change is made there, before the crop is cut; otherwise it is made to the crop.
+A random sample of pairs of the test set is scored at each step of each sweep. If the data set has the full images, they
+are changed before the crop is cut; otherwise the crop is changed.
 """
 
 from __future__ import annotations
@@ -29,20 +29,21 @@ from runtime.imaging.crop import CropRule
 
 BATCH = 32
 GIVEN = "given box"
-"""The detector sweep's neutral step: the data set's own box."""
+"""Neutral step of the detector sweep: the box given in the data set."""
 
 
 def drawn(species: Sequence[str], presentations: Sequence[str], count: int) -> list[int]:
     """Return indices of up to ``count`` bona fide and ``count`` attack pairs, the latter spread evenly over species.
 
-    The draw takes one pair of every presentation first, then second pairs of the same ones.
+    Attack pairs are spread evenly over species. First one pair of every presentation is drawn, then a second pair of
+    every presentation, and so on.
     """
     rng = np.random.default_rng(0)
     members: dict[str, dict[str, list[int]]] = {}
     for i in rng.permutation(len(species)).tolist():
         members.setdefault(species[i], {}).setdefault(presentations[i], []).append(i)
     chosen: list[int] = []
-    # The smallest species first: the others get the share that it cannot fill.
+    # Start with the smallest species, so that the others get the share that it cannot fill.
     attacks = sorted((name for name in members if name != BONA_FIDE), key=lambda n: (_size(members[n]), n))
     for names in ([BONA_FIDE] if BONA_FIDE in members else [], attacks):
         left = count
@@ -58,15 +59,14 @@ def _size(frames: Mapping[str, Sequence[int]]) -> int:
 
 
 def _in_turns(frames: Mapping[str, Sequence[int]]) -> list[int]:
-    """Return one pair of every presentation, then a second one of each, and so on."""
+    """Return one pair of every presentation, followed by a second pair of each, and so on."""
     deepest = max(len(indices) for indices in frames.values())
     return [indices[k] for k in range(deepest) for indices in frames.values() if k < len(indices)]
 
 
 @dataclass(frozen=True, slots=True)
 class KnownBoxes:
-    """Box mapper of a rig with calibrated cameras: a data set's own boxes give the face's position in the other
-    image."""
+    """Box mapper that imitates calibrated cameras, using the boxes given in a data set."""
 
     boxes: Mapping[str, Box]
 
@@ -80,10 +80,10 @@ class KnownBoxes:
 
 @dataclass(frozen=True, slots=True)
 class RobustnessTest:
-    """Measures how a model's scores change over the sweeps.
+    """Measurement of how a model's scores change over the sweeps.
 
-    ``scorer``: crops [N, S, S, C] by modality → float32 [N, 3]. ``detectors``: name → detector, used if the images
-    exist.
+    ``scorer``: function from crops [N, S, S, C] by modality to scores, float32 [N, 3]. ``detectors``: name → detector,
+    used if the full images exist.
     """
 
     scorer: Scorer
@@ -96,7 +96,8 @@ class RobustnessTest:
     def run(
         self, pairs: PairDataset, scored: Scored, chosen: Sequence[int], tick: Callable[[int], None] = lambda n: None
     ) -> Robustness:
-        """Score the ``chosen`` pairs at every step. ``scored``: metadata of the pairs, from `score_set`."""
+        """Score the ``chosen`` pairs at every step. ``scored``: result of `score_set`, for the metadata of the
+        pairs."""
         plan = sweeps(self.modalities)
         rows, boxed = [], []
         for index in chosen:
@@ -126,10 +127,10 @@ class RobustnessTest:
         )
 
     def scores(self, plan: Sequence[Sweep], patch: Patch, index: int, *, has_pictures: bool) -> NDArray[np.float64]:
-        """Score one pair unchanged, at each of the remaining steps of ``plan``, and with each detector's box.
+        """Return the scores of one pair: unchanged, at each other step of ``plan``, and with the box of each detector.
 
-        The score is NaN if there is no crop: a detector found no face, a box lies outside its image, or a sweep needs
-        images that do not exist.
+        A score is NaN if there is no crop because a detector found no face, a box lies outside its image, or a sweep
+        needs full images that do not exist.
         """
         window = windowed(patch)
         views: list[dict[str, NDArray[Any]] | None] = [window.crops(self.rule)]
@@ -167,7 +168,7 @@ class RobustnessTest:
         return Patch({m: patch.pictures[m] for m in self.modalities}, {m: patch.boxes[m] for m in self.modalities})
 
     def _cropped(self, pairs: PairDataset, index: int) -> Patch:
-        """Return a crop as an image of its own, with the box that gives the same crop."""
+        """Return a crop as if it were a full image, with the box that gives the same crop."""
         sample = pairs[index]
         size = self.rule.size
         edge = size / (1 + 2 * self.rule.margin)
@@ -176,7 +177,8 @@ class RobustnessTest:
 
 
 def _columns(plan: Sequence[Sweep]) -> list[tuple[Sweep, list[int]]]:
-    """Return each sweep with the column of each of its values; all share the first column, the unchanged pair."""
+    """Return each sweep with the columns of its values. All sweeps share the first column, which is the unchanged
+    pair."""
     found, column = [], 1
     for sweep in plan:
         at = []
@@ -189,7 +191,8 @@ def _columns(plan: Sequence[Sweep]) -> list[tuple[Sweep, list[int]]]:
 
 @dataclass(frozen=True, slots=True)
 class _Points:
-    """Scores of all steps. ``table`` [pairs, steps]: scores. ``has_pictures`` bool [pairs]."""
+    """Scores at all steps. ``table``: scores [pairs, steps]. ``has_pictures``: whether the full images exist, bool
+    [pairs]."""
 
     table: NDArray[np.float64]
     has_pictures: NDArray[np.bool_]

@@ -1,4 +1,4 @@
-"""Curves of a robustness test: rates and median scores at each step of each sweep, and the worst step."""
+"""Curves of a robustness test: error rates and median scores at each step of each sweep, and the worst step."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Point:
 
     @property
     def worst_species(self) -> str:
-        """The species with the highest APCER; none if no attack was accepted."""
+        """Species with the highest APCER; empty if no attack was accepted."""
         name, rate = self.report.worst
         return name if rate.errors else ""
 
     @property
     def medians_hold(self) -> bool:
-        """Whether the median of bona fide is accepted and that of every attack species is refused."""
+        """Whether the median bona fide score is accepted and the median score of every attack species is refused."""
         threshold = self.report.threshold
         return all(
             (median >= threshold) == (species == BONA_FIDE)
@@ -46,7 +46,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A sweep's steps in order. ``neutral``: the index of the step that changes nothing."""
+    """The steps of a sweep in order. ``neutral``: index of the step that changes nothing."""
 
     key: str
     title: str
@@ -55,15 +55,14 @@ class Curve:
 
     @property
     def worst(self) -> Point:
-        """The step whose error rate has the highest lower interval limit; on a tie, the one with the lowest bona fide
-        median."""
+        """The step with the worst error rate, judged by the lower limit of its interval."""
         return max(self.points, key=_badness)
 
     @property
     def holds(self) -> tuple[Point, Point] | None:
-        """First and last step of the range around the neutral step in which the medians hold.
+        """First and last step of the range around the neutral step in which `Point.medians_hold` is true.
 
-        None if they do not hold at the neutral step.
+        None if it is false at the neutral step.
         """
         low = high = self.neutral
         if not self.points[self.neutral].medians_hold:
@@ -76,12 +75,12 @@ class Curve:
 
     @property
     def holds_everywhere(self) -> bool:
-        """Whether the medians hold at every step."""
+        """Whether `Point.medians_hold` is true at every step."""
         return all(point.medians_hold for point in self.points)
 
     @property
     def holds_words(self) -> str:
-        """Return the range in which the medians hold, as text."""
+        """Return a text with the range in which the medians hold."""
         if self.holds_everywhere:
             return "everywhere"
         found = self.holds
@@ -90,8 +89,12 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Robustness:
-    """Curves of one data set. ``presentations``: species → number drawn. ``with_pictures`` of ``pairs`` were changed
-    before the crop was cut. ``left_out``: titles of sweeps left out because they need images that do not exist."""
+    """Curves of one data set.
+
+    ``presentations``: species → number drawn. ``pairs``: number of pairs. ``with_pictures``: number of pairs that were
+    changed before the crop was cut. ``left_out``: titles of sweeps left out because they need full images that do not
+    exist.
+    """
 
     name: str
     threshold: float
@@ -103,7 +106,7 @@ class Robustness:
 
     @property
     def worst(self) -> tuple[Curve, Point]:
-        """The headline: the worst step of all sweeps."""
+        """The worst step of all sweeps, which is the headline."""
         return max(((curve, curve.worst) for curve in self.curves), key=lambda found: _badness(found[1]))
 
     @property
@@ -113,7 +116,11 @@ class Robustness:
 
 
 def _badness(point: Point) -> tuple[float, float, float]:
-    """Return a sort key for the severity of a step: one error in one presentation weighs less than 90 in 100."""
+    """Return a sort key for the severity of a step.
+
+    The first criterion is the lower limit of the interval of the error rate, because one error in one presentation is
+    less severe than 90 errors in 100. The others are the error rate itself and a low bona fide median.
+    """
     rates = [rate for rate in (point.report.bpcer, *point.report.apcer.values()) if rate.trials]
     sure = max((rate.interval[0] for rate in rates), default=0.0)
     median = point.medians.get(BONA_FIDE, math.nan)
@@ -152,6 +159,6 @@ def _point_json(point: Point) -> dict[str, Any]:
 
 
 def no_face(point: Point) -> Rate:
-    """Return the number of presentations of all classes without a score, because no face was found."""
+    """Return the rate of presentations, of all classes, without a score because no face was found."""
     silent = [point.report.bpnrr, *point.report.apnrr.values()]
     return Rate(sum(rate.errors for rate in silent), sum(rate.trials for rate in silent))

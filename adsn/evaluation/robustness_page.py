@@ -22,7 +22,7 @@ LEGEND = (
 
 
 def robustness_part(found: Robustness, limits: Limits) -> str:
-    """Return the headline, a row per sweep, and for each sweep a chart with its numbers."""
+    """Return the headline, a row for each sweep, and a chart with its numbers for each sweep."""
     rows = "".join(_row(curve, limits) for curve in found.curves)
     charts = "".join(_chart(curve, found.threshold, limits) for curve in found.curves)
     heads = ("sweep", "worst step", "BPCER there", "worst APCER there", "medians hold")
@@ -56,7 +56,7 @@ def _rates(point: Point) -> str:
 
 
 def sample_words(found: Robustness) -> str:
-    """Return a note on the drawn pairs and on where the changes were made."""
+    """Return a note on the drawn pairs, and on whether images or crops were changed."""
     counts = ", ".join(f"{name} {count}" for name, count in found.presentations.items())
     inside = found.pairs - found.with_pictures
     words = f"Presentations drawn: {counts}; each is scored at every step. "

@@ -20,12 +20,12 @@ LABELS = {
 
 
 def percent(rate: Rate) -> str:
-    """Return a rate in percent; a dash if there were no presentations."""
+    """Return a rate in percent, or a dash if there were no presentations."""
     return f"{rate.value:.2%}" if rate.trials else "–"
 
 
 def rate_cell(rate: Rate, note: str = "", limit: float = 1.0) -> str:
-    """Return a table cell: the rate, its counts, its interval and a note; a dash if there were no presentations.
+    """Return a table cell with the rate, its counts, its interval and a note, or a dash if there were no presentations.
 
     A rate above ``limit`` is marked.
     """
@@ -41,7 +41,7 @@ def rate_cell(rate: Rate, note: str = "", limit: float = 1.0) -> str:
 
 
 def rates_table(scored: Mapping[str, Scored], reports: Mapping[str, Report], threshold: float, limits: Limits) -> str:
-    """Return BPCER, APCER of each species (worst first) and AUC, with a column per precision."""
+    """Return a table of BPCER, APCER of each species (worst first) and AUC, with a column for each precision."""
     names = list(reports)
     first = reports[names[0]]
     aucs = scored[names[0]].auc_by_species()
@@ -69,7 +69,7 @@ def rates_table(scored: Mapping[str, Scored], reports: Mapping[str, Report], thr
 
 
 def other_table(figures: Mapping[str, Mapping[str, Any]], reports: Mapping[str, Report]) -> str:
-    """Return figures that depend on no threshold, or on more than the rates at one."""
+    """Return a table of figures other than the rates at the threshold."""
     names = list(figures)
     rows = [
         _texts(label, [_figure((figures[n].get("curve") or {}).get(key)) for n in names])
@@ -84,7 +84,7 @@ def other_table(figures: Mapping[str, Mapping[str, Any]], reports: Mapping[str, 
 
 
 def parts_table(scored: Scored, threshold: float, limits: Limits) -> str:
-    """Return the rates of a set's parts; nothing if it has only one part."""
+    """Return a table of the rates of each part of a set, or an empty string if there is only one part."""
     rows = []
     parts = scored.parts()
     for name, part in parts.items():

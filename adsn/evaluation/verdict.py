@@ -1,4 +1,4 @@
-"""Comparison of rates with limits, in text and in colours of the report."""
+"""Compare rates with limits, as text and in the colours of the report."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ State = Literal["over", "unsure", "within"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Largest acceptable rates: APCER of every species, and BPCER."""
+    """Largest acceptable APCER of any species, and largest acceptable BPCER."""
 
     apcer: float = 0.05
     bpcer: float = 0.05
 
     def rates_of(self, report: Report) -> list[tuple[str, Rate, float]]:
-        """Return name, rate and limit of everything that has a limit; classes without presentations are left out."""
+        """Return name, rate and limit of each figure that has a limit. Classes without presentations are left out."""
         rates = [(f"APCER {name}", rate, self.apcer) for name, rate in report.apcer.items()]
         return [entry for entry in (("BPCER", report.bpcer, self.bpcer), *rates) if entry[1].trials]
 

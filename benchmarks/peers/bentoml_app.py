@@ -1,4 +1,4 @@
-"""Behind BentoML: ``bentoml serve benchmarks.peers.bentoml_app:Liveness --port PORT``."""
+"""The pipeline in BentoML: ``bentoml serve benchmarks.peers.bentoml_app:Liveness --port PORT``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.peers.pairs import assess, load
 
 @bentoml.service(workers=int(os.environ.get("PEER_WORKERS", "2")), logging={"access": {"enabled": False}})
 class Liveness:
-    """A worker process with its own pipeline. BentoML passes uploads as files."""
+    """Worker process with its own pipeline. BentoML passes uploads as files."""
 
     def __init__(self) -> None:
         self.pipeline = load()

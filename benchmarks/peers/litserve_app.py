@@ -1,4 +1,4 @@
-"""Behind LitServe: ``python -m benchmarks.peers.litserve_app PORT WORKERS``."""
+"""The pipeline in LitServe: ``python -m benchmarks.peers.litserve_app PORT WORKERS``."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ from runtime.liveness.pair_pipeline import LivenessPipeline
 
 
 class Liveness(litserve.LitAPI):  # type: ignore[misc]  # the package is not installed where types are checked
-    """A worker process with its own pipeline."""
+    """Worker process with its own pipeline."""
 
     pipeline: LivenessPipeline
 
@@ -20,7 +20,7 @@ class Liveness(litserve.LitAPI):  # type: ignore[misc]  # the package is not ins
         self.pipeline = load()
 
     def decode_request(self, request: Request) -> tuple[bytes, bytes, dict[str, Any]]:
-        # The annotation makes LitServe pass the parsed form to the worker.
+        # This annotation makes LitServe pass the parsed form to the worker.
         form: Any = request
         return form["rgb"].file.read(), form["ir"].file.read(), json.loads(_text(form["meta"]))
 
@@ -32,7 +32,7 @@ class Liveness(litserve.LitAPI):  # type: ignore[misc]  # the package is not ins
 
 
 def _text(part: Any) -> str:
-    """Return a part of a form as text, whether it was sent as a field or as a file."""
+    """Return a part of a form as text, no matter whether it was sent as a field or as a file."""
     return part if isinstance(part, str) else part.file.read().decode()
 
 

@@ -1,4 +1,4 @@
-"""Processing of a pair in both peers: exactly the service's, with the same code."""
+"""Process a pair in both peers with exactly the code of the service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def load() -> LivenessPipeline:
 
 
 def assess(pipeline: LivenessPipeline, rgb: bytes, ir: bytes, meta: dict[str, Any]) -> dict[str, Any]:
-    """Decode, detect the face if ``meta`` has no box, score, decide."""
+    """Decode the images, detect the face if ``meta`` has no box, score and decide."""
     pair = Pair(decode(rgb, "rgb", max_pixels=1 << 24), decode(ir, "ir", max_pixels=1 << 24))
     found = pipeline.assess(pair, {"rgb": Box(*meta["face_box"])} if "face_box" in meta else None)
     return {"decision": found.decision, "score": found.score, "reasons": list(found.reasons)}

@@ -1,4 +1,4 @@
-"""Heads of known pose for `benchmarks.faces`: the cases and their images."""
+"""Render heads of known pose for `benchmarks.faces`: the cases and their images."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from synthetic.people.scan import VARIABLE
 from tests.support.heads import PosedHead, posed_head
 
 FIRST, OTHER = 9500, 9700
-"""First subject, and the first of those who stand beside another; not used in training."""
+"""First subject, and first subject of those who stand next to another person. They are not used in training."""
 Angles = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row: the pose of everybody's head; every second pair of people turns the other way. ``second_mm``: distance
-    of a second person, who stands beside the first."""
+    """One row of the table: the pose of all heads. Every second pair of people turns the other way. ``second_mm``:
+    distance of a second person, who stands next to the first."""
 
     name: str
     angles: Angles = (0.0, 0.0, 0.0)
@@ -66,8 +66,11 @@ CASES = (
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """An image with its ground truth. ``box``: of the nearest person. ``second``: of another one as near. ``count``:
-    number of people at about the nearest one's distance."""
+    """An image with its ground truth.
+
+    ``box``: face box of the nearest person. ``second``: face box of another person who is as near. ``count``: number of
+    people at about the distance of the nearest one.
+    """
 
     case: str
     modality: str
@@ -82,12 +85,12 @@ class Shot:
 
     @property
     def boxes(self) -> tuple[Box, ...]:
-        """Boxes that a detector may return as the largest."""
+        """Boxes that a detector may return as the largest face."""
         return (self.box,) if self.second is None else (self.box, self.second)
 
 
 def shots(people: int) -> Iterator[Shot]:
-    """Render every case; every second person has a scan-derived head if the face model is available."""
+    """Render all cases. If the face model is available, every second person has a scan-derived head."""
     rng = np.random.default_rng(3)
     for case in CASES:
         for number in range(people):
@@ -119,12 +122,12 @@ def shots(people: int) -> Iterator[Shot]:
 
 
 def head_shape(number: int) -> str:
-    """Return the source of a person's head."""
+    """Return the source of the shape of a person's head."""
     return "scan" if number % 2 and os.environ.get(VARIABLE) else "analytic"
 
 
 head_of = functools.lru_cache(maxsize=64)(posed_head)
-"""Cached, because dimmed cases use the frontal images again."""
+"""Cached, because the dimmed cases use the frontal images again."""
 
 
 def _both(head: PosedHead, case: Case, roll: float) -> Iterator[Shot]:
@@ -134,7 +137,7 @@ def _both(head: PosedHead, case: Case, roll: float) -> Iterator[Shot]:
 
 
 def _beside(head: PosedHead, other: PosedHead, case: Case, roll: float) -> Iterator[Shot]:
-    """Join the halves of two frames that show the people's heads."""
+    """Yield frames that show two people, joined from halves of two frames."""
     views = (
         ("RGB", head.rgb, head.box, head.landmarks, other.rgb, other.box),
         ("IR", head.ir, head.ir_box, head.ir_landmarks, other.ir, other.ir_box),
@@ -159,13 +162,13 @@ def _beside(head: PosedHead, other: PosedHead, case: Case, roll: float) -> Itera
 
 
 def dimmed(image: Image, factor: float, rng: np.random.Generator) -> Image:
-    """Return ``image`` with less light and the noise of a sensor at its highest gain."""
+    """Return ``image`` with less light, and with the noise of a sensor at maximum gain."""
     noisy = image * np.float32(factor) + rng.normal(0, 1.2, image.shape).astype(np.float32)
     return np.clip(np.round(noisy), 0, 255).astype(np.uint8)
 
 
 def angles_of(forward: NDArray[np.float32], roll: float) -> tuple[float, float]:
-    """Return yaw and pitch in degrees of a head that faces ``forward``, without its roll."""
+    """Return yaw and pitch, in degrees, of a head that faces in direction ``forward``, after its roll is removed."""
     c, s = np.cos(np.radians(roll)), np.sin(np.radians(roll))
     x, y, z = (float(v) for v in forward)
     sideways, upright = c * x + s * y, -s * x + c * y

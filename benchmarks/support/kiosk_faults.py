@@ -1,4 +1,4 @@
-"""Causes every fault of a running kiosk that needs no hardware, and reports the effect."""
+"""Cause every fault of a running kiosk that needs no hardware, and report the effect."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ class Watching(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """``shown_s``: from the last scored pair or the fault until `/readyz` showed it. ``live``: decisions meanwhile."""
+    """Effect of a fault. ``shown_s``: time from the last scored pair, or from the fault, until `/readyz` showed it.
+    ``live``: number of ``live`` decisions meanwhile."""
 
     fault: str
     condition: str
@@ -78,7 +79,7 @@ def conditions(kiosk: KioskProcess) -> tuple[int, list[str]]:
 
 
 def scripted(fault: str, strobe: str, script: str, watch: Callable[[str], Watching]) -> Result:
-    """Run a fault of a simulated camera that ends by itself."""
+    """Run a kiosk with a scripted fault of a simulated camera, which ends by itself."""
     text = BASE.format(strobe=strobe, script=f"&script={script}")
     with tempfile.TemporaryDirectory() as folder, KioskProcess(Path(folder), text) as kiosk:
         kiosk.wait_for(lambda: kiosk.has_notified("READY=1"))
@@ -92,7 +93,7 @@ def scripted(fault: str, strobe: str, script: str, watch: Callable[[str], Watchi
         before = [at for at, _ in list(watcher.pairs) if at <= shown]
         late = shown - before[-1] if before else float("nan")
         if status == 200:
-            # It appears as a reason of each decision instead.
+            # This fault does not raise a condition. It is a reason of each decision.
             time.sleep(1)
         kiosk.wait_for(lambda: kiosk.get("/readyz")[0] == 200)
         back = len(kiosk.events("decision"))
@@ -105,7 +106,7 @@ def scripted(fault: str, strobe: str, script: str, watch: Callable[[str], Watchi
 
 
 def _live_while_critical(kiosk: KioskProcess) -> tuple[int, list[str]]:
-    """Return the `live` decisions while the kiosk was not ready, and the reasons of all decisions other than live."""
+    """Return the number of ``live`` decisions while the kiosk was not ready, and the reasons of all other decisions."""
     ready, live, reasons = False, 0, dict[str, None]()
     for event in kiosk.events():
         if event["kind"] == "health":
@@ -117,7 +118,7 @@ def _live_while_critical(kiosk: KioskProcess) -> tuple[int, list[str]]:
 
 
 def full_disk() -> Result:
-    """Make the event log's disk full, then free again."""
+    """Fill the disk of the event log, then free it again."""
     text = BASE.format(strobe="", script="")
     with tempfile.TemporaryDirectory() as folder, KioskProcess(Path(folder), text) as kiosk:
         kiosk.wait_for(lambda: bool(kiosk.events("decision")) and kiosk.get("/readyz")[0] == 200)
@@ -179,7 +180,7 @@ def broker_away() -> Result:
 
 
 def killed() -> Result:
-    """Kill the kiosk with signal 9 and start it as systemd would."""
+    """Kill the kiosk with signal 9, and start it again as systemd would."""
     text = BASE.format(strobe="", script="")
     with tempfile.TemporaryDirectory() as folder:
         with KioskProcess(Path(folder), text) as kiosk:
@@ -195,7 +196,7 @@ def killed() -> Result:
 
 
 def table(watch: Callable[[str], Watching]) -> list[str]:
-    """Return the page's section."""
+    """Return the section of the page."""
     results = [scripted(*row, watch) for row in SCRIPTS]
     results += [full_disk(), broker_away(), killed()]
     lines = [

@@ -1,4 +1,4 @@
-"""A kiosk in its own process, run as by systemd: start, watch and stop it. For measurements and tests."""
+"""Run a kiosk in a separate process, as systemd does: start, watch and stop it. Used by measurements and tests."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ CRITICAL_POLL_S = 0.05
 
 
 class KioskProcess:
-    """Runs ``adsn-kiosk --config`` with ``text`` in ``folder``, and listens on a notify socket as systemd does.
+    """Process that runs ``adsn-kiosk --config`` in ``folder``, with a notify socket like systemd's.
 
-    ``@folder@`` in ``text`` stands for the folder. The event log is ``events.jsonl`` there. ``core``: the only CPU core
-    that the kiosk may use; None: any.
+    ``text``: settings file, in which ``@folder@`` stands for the folder. The event log is ``events.jsonl`` in the
+    folder. ``core``: the only CPU core that the kiosk may use; None means any.
     """
 
     def __init__(self, folder: Path, text: str, core: int | None = None, /, **environment: str) -> None:
@@ -68,7 +68,10 @@ class KioskProcess:
                 self.notified += [(now, line) for line in data.decode().splitlines()]
 
     def wait_for(self, true: Callable[[], bool], timeout_s: float = 60.0) -> float:
-        """Wait until a condition holds; return the time. Raises TimeoutError with the end of the process's log."""
+        """Wait until ``true`` returns True, and return the time.
+
+        Raises `TimeoutError` with the end of the log of the process.
+        """
         deadline = time.monotonic() + timeout_s
         while not true():
             if time.monotonic() > deadline or self.process.poll() is not None:
@@ -87,7 +90,7 @@ class KioskProcess:
         return next(found[1] for line in self.said if (found := URL.search(line)))
 
     def get(self, path: str) -> tuple[int, str]:
-        """Return status and body of a page; status 0 if nothing answers."""
+        """Return status and body of a page, or status 0 if there is no response."""
         try:
             with urllib.request.urlopen(self.url + path, timeout=10) as answer:
                 return answer.status, answer.read().decode()
@@ -97,7 +100,7 @@ class KioskProcess:
             return 0, ""
 
     def events(self, kind: str = "") -> list[Mapping[str, Any]]:
-        """Return complete lines of the event log."""
+        """Return the complete lines of the event log. ``kind``: kind of events; empty means all."""
         if not self.log.exists():
             return []
         found = []
@@ -115,7 +118,7 @@ class KioskProcess:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def stop(self, number: int = signal.SIGTERM, timeout_s: float = 30.0) -> tuple[int, float]:
-        """Send a signal to the process; return its exit code and the seconds until it ended."""
+        """Send a signal to the process. Return its exit code and the seconds until it ended."""
         began = time.monotonic()
         self.process.send_signal(number)
         code = self.process.wait(timeout_s)

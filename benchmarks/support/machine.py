@@ -1,4 +1,4 @@
-"""Description of the machine that the figures were measured on."""
+"""Describe the machine on which the figures are measured."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd
 
 
 def describe() -> dict[str, str]:
-    """Return processor, relevant instruction sets, cores, and versions."""
+    """Return the CPU, its relevant instruction sets, the number of cores, and versions."""
     model, flags = platform.machine(), set[str]()
     try:
         with open("/proc/cpuinfo") as lines:
@@ -35,5 +35,5 @@ def describe() -> dict[str, str]:
 
 
 def has_vnni() -> bool:
-    """Return whether the CPU has 8-bit dot products, which make INT8 more than twice as fast."""
+    """Return whether the CPU has instructions for 8-bit dot products, which make INT8 more than twice as fast."""
     return any(name in describe()["instruction sets"].split() for name in ("avx512_vnni", "avx_vnni", "amx_int8"))

@@ -1,7 +1,7 @@
-"""Timing method: alternating and repeated, on one machine, in one run.
+"""Measure times: in alternation, repeatedly, on one machine, in one run.
 
-A processor's clock rate varies, and so does other load. Two things are therefore never timed one after the other but in
-alternation, so that a disturbance affects both. The ratio is what is compared with a budget.
+The clock rate of a CPU varies, and so does other load. Two things are therefore timed in alternation and not one after
+the other, so that a disturbance affects both. Their ratio is compared with a budget.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One measured value. ``limit``: its target, as text; ``met``: whether it is reached, None without a target."""
+    """One measured value. ``limit``: target as text. ``met``: whether the target is reached, None without a target."""
 
     what: str
     value: str
@@ -24,9 +24,10 @@ class Row:
 
 
 def in_turns(functions: Mapping[str, Callable[[], object]], rounds: int, rest_s: float = 0.0) -> dict[str, list[float]]:
-    """Return the milliseconds of every call: each function once per round, the order rotated by one each time.
+    """Return the milliseconds of every call. Each function is called once per round, and the order is rotated by one
+    each time.
 
-    ``rest_s``: pause before each call, so that a thread pool still spinning from the last call does not count.
+    ``rest_s``: pause in seconds before each call, so that threads still spinning after the last call do not affect it.
     """
     names = list(functions)
     times: dict[str, list[float]] = {name: [] for name in names}

@@ -1,4 +1,4 @@
-"""Path-traced heads of known pose for `benchmarks.faces`."""
+"""Render path-traced heads of known pose for `benchmarks.faces`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from synthetic.presentation import Presentation
 from synthetic.raster.render import rotation
 
 SEED, FIRST = 77, 7500
-"""Seed and first subject; not used in training, nor for any choice in the detector or the head pose."""
+"""Seed and first subject. They were not used in training, nor for any choice in the detector or the head pose."""
 SIZE, SAMPLES = 224, 16
 CASES: tuple[tuple[str, Angles], ...] = (
     ("frontal", (0, 0, 0)),
@@ -32,17 +32,17 @@ CASES: tuple[tuple[str, Angles], ...] = (
 
 
 def can_path_trace() -> bool:
-    """Return whether Mitsuba is installed and the folder of people is named."""
+    """Return whether Mitsuba is installed and the folder of the assets for people is configured."""
     return importlib.util.find_spec("mitsuba") is not None and VARIABLE in os.environ
 
 
 def drawn(number: int) -> Description:
-    """Return the description of a person as it was drawn, light and attributes included."""
+    """Return the randomly drawn description of a person, including light and attributes."""
     return describe(Presentation(seed=SEED, subject=FIRST + number, family="AB"[number // 2 % 2]))
 
 
 def path_shots(people: int) -> Iterator[Shot]:
-    """Render every case; half of the people turn the other way."""
+    """Render all cases. Half of the people turn the other way."""
     for name, angles in CASES:
         for number in range(people):
             side = -1.0 if number % 2 else 1.0
@@ -60,7 +60,7 @@ def path_shots(people: int) -> Iterator[Shot]:
 
 
 def lens_of(what: Description, aside: float) -> NDArray[np.float64]:
-    """Return the position of a lens from the face: x right, y down, z towards the cameras, mm."""
+    """Return the position of a lens relative to the face, in mm: x right, y down, z towards the cameras."""
     x, y = what.centre[0] * 640, what.centre[1] * 480
     return np.array(
         [aside - x / what.camera.focal_px * what.distance, -y / what.camera.focal_px * what.distance, what.distance]
@@ -68,7 +68,7 @@ def lens_of(what: Description, aside: float) -> NDArray[np.float64]:
 
 
 def towards(forward: NDArray[np.float64], lens: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the direction ``forward`` as a camera sees it that looks from ``lens`` straight at the face."""
+    """Return the direction ``forward`` in the frame of a camera at ``lens`` that points straight at the face."""
     z = lens / np.linalg.norm(lens)
     x = np.cross([0.0, 1.0, 0.0], z)
     x /= np.linalg.norm(x)

@@ -1,8 +1,9 @@
-"""Short presentations of the synthetic sensor, rendered once and kept: what decisions over several pairs are tried on.
+"""Render short presentations with the synthetic sensor, to test decisions over several pairs. They are rendered once
+and cached.
 
-A rig with a strobing illuminator is simulated: 30 frames a second, lit and dark in turns, so that a pair comes every
-66.7 ms and each has the dark frame after it. The box follows the face as a tracker's would: wrong by a constant part
-for a presentation and by a part that wanders.
+A rig with a strobing illuminator is simulated at 30 frames per second. Lit and dark frames alternate, so there is a
+pair every 66.7 ms, followed by its dark frame. The box follows the face like that of a tracker: its error has a part
+that is constant in a presentation and a part that drifts.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ from synthetic.scene import Scene, compose
 FRAME_NS = 33_333_333
 PAIR_NS = 2 * FRAME_NS
 SIZE = 224
-"""Edge of the rendered view: 2.7 face boxes, so that there is a background around the face."""
+"""Edge of the rendered view in pixels. It is 2.7 face boxes, so that there is background around the face."""
 PIXELS_PER_MM = 144 / (1.75 * BOX_MM[2])
-"""The scale of the patches that the shipped model was trained on."""
+"""Scale of the patches on which the shipped model was trained."""
 BOX_CONSTANT, BOX_WANDER, WANDER_NS = 0.03, 0.015, 200_000_000
 SEED = 91
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class PlannedPresentation:
-    """One person or instrument before one rig."""
+    """One person or instrument in front of one rig."""
 
     family: str
     species: str
@@ -50,7 +51,7 @@ class PlannedPresentation:
         return 3000 + self.number % 400
 
     def at(self, frame: int) -> Presentation:
-        """Return what to render for one of its frames."""
+        """Return the presentation to render for a frame."""
         return Presentation(
             seed=SEED,
             subject=self.subject,
@@ -63,8 +64,11 @@ class PlannedPresentation:
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """``rgb`` uint8 [F, S, S, 3], ``ir`` and ``dark`` uint8 [F, S, S, 1]: crops. ``scene_lit``, ``scene_dark`` uint8
-    [F, 112, 112]: the whole infrared view at half size. ``scene_box`` float [F, 4]: the face in it."""
+    """Images of a presentation.
+
+    ``rgb``: crops, uint8 [F, S, S, 3]. ``ir``, ``dark``: crops, uint8 [F, S, S, 1]. ``scene_lit``, ``scene_dark``:
+    whole IR view at half size, uint8 [F, 112, 112]. ``scene_box``: face box in that view, float [F, 4].
+    """
 
     what: PlannedPresentation
     rgb: NDArray[np.uint8]
@@ -76,14 +80,17 @@ class Sequence:
 
 
 def code_digest() -> str:
-    """Of the sources that decide what a sequence looks like: a changed renderer is never mixed with old pixels."""
+    """Return a digest of the source code that determines the pixels of a sequence.
+
+    With it, old pixels are never used with a changed renderer.
+    """
     files = [*sorted(Path(synthetic.scene.__file__).parent.rglob("*.py")), Path(runtime.imaging.crop.__file__)]
     parts = [path.read_bytes() for path in [*files, Path(__file__)]]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
 def view_of(scene: Scene) -> tuple[View, tuple[float, float, float], float]:
-    """The view round the face, what `take` needs of the frame it lies in, and view pixels per camera pixel."""
+    """Return the view around the face, its place in the frame as `take` needs it, and view pixels per camera pixel."""
     scale = PIXELS_PER_MM / scene.shown.scale
     view = View(SIZE, SIZE, scale, SIZE / 2 - BOX_MM[0] * PIXELS_PER_MM, SIZE / 2 - BOX_MM[1] * PIXELS_PER_MM)
     ratio = scale / (scene.camera.focal_px / scene.distance)
@@ -133,13 +140,13 @@ def _kept(task: tuple[PlannedPresentation, int, Path]) -> Path:
         beside = path.with_suffix(".part")
         with open(beside, "wb") as file:
             np.savez(file, **{name: getattr(found, name) for name in Sequence.__slots__[1:]})
-        # Whole or not at all, so that a run which was stopped goes on where it was.
+        # Written completely or not at all, so that an interrupted run can be continued.
         beside.replace(path)
     return path
 
 
 def sequences(plan: Iterable[PlannedPresentation], pairs: int, cache: Path, workers: int = 2) -> Iterator[Sequence]:
-    """Every presentation of ``plan`` in order, from ``cache`` or rendered into it."""
+    """Yield the images of every presentation in ``plan`` in order, from ``cache`` or rendered into it."""
     folder = cache / code_digest()
     folder.mkdir(parents=True, exist_ok=True)
     todo = list(plan)
@@ -151,7 +158,10 @@ def sequences(plan: Iterable[PlannedPresentation], pairs: int, cache: Path, work
 
 
 def planned(families: Iterable[str], bona_fide: int, per_attack: int) -> list[PlannedPresentation]:
-    """``bona_fide`` people and ``per_attack`` instruments of every species before rigs of each family."""
+    """Return a plan of presentations in front of rigs of each family.
+
+    ``bona_fide``: number of people. ``per_attack``: number of instruments of each species.
+    """
     return [
         PlannedPresentation(family, species, number)
         for family in families

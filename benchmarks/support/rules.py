@@ -1,6 +1,6 @@
-"""Other projects' rules for pairing two streams, reimplemented from their descriptions, behind one small interface.
+"""Pairing rules of other projects, reimplemented from their descriptions, with one small interface.
 
-Only the rules are compared, not the rest of these projects (threads, transport, their own timestamps).
+Only the rules are compared, not the rest of these projects (threads, transport, timestamps).
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ Times = tuple[int, int]
 
 
 class Rule(Protocol):
-    """``feed``: takes one frame of stream 0 or 1, returns pairs of capture times. ``due_ns``: time at which the rule
-    needs a call of ``ask`` without a frame."""
+    """A pairing rule.
+
+    ``feed``: takes one frame of stream 0 or 1 and returns pairs of capture times. ``due_ns``: time at which ``ask``
+    must be called even without a frame.
+    """
 
     def feed(self, number: int, frame: Frame) -> Sequence[Times]: ...
 
@@ -28,7 +31,7 @@ class Rule(Protocol):
 
 
 class _OnFrames:
-    """A rule that acts only on frames."""
+    """Base of rules that act only when a frame arrives."""
 
     def due_ns(self) -> int | None:
         return None
@@ -38,7 +41,7 @@ class _OnFrames:
 
 
 class AdsnRule:
-    """`Pairer` as driven by a rig: with frames, and at its deadlines."""
+    """`Pairer`, used as in a rig: called with frames, and at its deadlines."""
 
     def __init__(self, limit_ns: int) -> None:
         self._pairer = Pairer(("rgb", "ir"), max_skew_ns=limit_ns)
@@ -54,7 +57,7 @@ class AdsnRule:
 
 
 class Approximate(_OnFrames):
-    """ApproximateTime of ROS message_filters (C++), queues of ten, with the limit as its largest interval."""
+    """ApproximateTime of ROS message_filters (C++), with queues of ten frames and the limit as the maximum interval."""
 
     def __init__(self, limit_ns: int, bounds_ns: tuple[int, int] = (0, 0)) -> None:
         self._rule = ApproximateTime(10, bounds=bounds_ns, longest=limit_ns)
@@ -64,7 +67,10 @@ class Approximate(_OnFrames):
 
 
 class MessageFiltersPython(_OnFrames):
-    """ApproximateTimeSynchronizer of ROS message_filters (Python): the nearest frame within the limit, immediately."""
+    """ApproximateTimeSynchronizer of ROS message_filters (Python).
+
+    A frame is paired at once with the nearest one within the limit.
+    """
 
     def __init__(self, limit_ns: int) -> None:
         self._limit = limit_ns
@@ -82,7 +88,8 @@ class MessageFiltersPython(_OnFrames):
 
 
 class OldestReplaced(_OnFrames):
-    """Sync node of DepthAI: one frame of each; while they are further apart than the limit, the older is dropped."""
+    """Sync node of DepthAI: it keeps one frame of each stream. While they are further apart than the limit, the older
+    one is dropped."""
 
     def __init__(self, limit_ns: int) -> None:
         self._limit = limit_ns
@@ -101,7 +108,8 @@ class OldestReplaced(_OnFrames):
 
 
 class HalfGap(OldestReplaced):
-    """Syncer of librealsense: frames within half a period of the slower stream are simultaneous; no other limit."""
+    """Syncer of librealsense: frames within half a period of the slower stream count as simultaneous. There is no other
+    limit."""
 
     def __init__(self, slower_period_ns: int) -> None:
         super().__init__(slower_period_ns // 2)

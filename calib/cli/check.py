@@ -1,4 +1,4 @@
-"""``adsn-calib check``: checks from faces in view whether a rig's cameras are still in their calibrated positions."""
+"""``adsn-calib check``: use faces in view to check that a rig's cameras are still in their calibrated positions."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from runtime.geometry.calibration_file import load_geometry
 from runtime.geometry.drift import LIMIT_PX, DriftMonitor, DriftState
 
 MAX_SKEW_NS = 20_000_000
-"""With this skew, a head moving at 0.3 m/s at half a metre is off by six pixels; the median of many tolerates it."""
+"""Maximum skew of a pair. With this skew, a head moving at 0.3 m/s at half a metre is off by six pixels, which the
+median over many pairs tolerates."""
 EVERY_NS = 500_000_000
 ENOUGH = 40
 LOOK_S = 0.05
 
 
 class NewestFrames:
-    """The latest frames of each camera, filled by the readers."""
+    """The newest frames of each camera. The readers add them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -97,7 +98,7 @@ def verdict(state: DriftState, seconds: float) -> str:
     """Return the result as a sentence.
 
     Raises:
-        CalibrationInvalid: the cameras have moved, or there were too few faces to tell.
+        CalibrationInvalid: the cameras have moved, or there were too few faces to decide.
     """
     if state.drifted is None:
         raise CalibrationInvalid(

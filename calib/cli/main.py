@@ -31,7 +31,7 @@ app.command()(check)
 
 
 class Presentations(BaseModel):
-    """Scores of a set's presentations in an adsn-eval file."""
+    """Scores of the presentations of a set in an adsn-eval file."""
 
     model_config = ConfigDict(extra="ignore")
     species: list[str]
@@ -99,7 +99,7 @@ def threshold(
     others = [entry for entry in opened.manifest.operating_points if entry.name != point.name]
     before = [entry.threshold for entry in opened.manifest.operating_points if entry.name == point.name]
     moved = before != [point.threshold]
-    # The test figures of the export hold at the threshold that they were measured at, and at no other.
+    # The figures measured on test sets during the export are valid only at the threshold used then.
     parity = [] if moved else opened.manifest.parity
     manifest = opened.manifest.model_copy(update={"operating_points": [*others, point], "parity": parity})
     text = (json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n").encode()
@@ -131,7 +131,7 @@ def threshold(
 
 @dataclass(frozen=True, slots=True)
 class DevScores:
-    """Scores of presentations (NaN for a non-response), their species, and the name of their source."""
+    """Scores of presentations (NaN for a non-response), their species, and the names of their sources."""
 
     values: list[float]
     species: list[str]
@@ -142,7 +142,7 @@ def read_scores(path: Path, bundle: Bundle) -> DevScores:
     """Read the scores of one set that adsn-eval measured with ``bundle``.
 
     Raises:
-        InputError: the file is missing or invalid. ConfigError: the scores are from another bundle.
+        InputError: the file is missing or invalid. ConfigError: the scores are from a different bundle.
     """
     try:
         evaluation = EvaluationFile.model_validate_json(without_mark(path.read_bytes()))
@@ -165,15 +165,16 @@ def read_scores(path: Path, bundle: Bundle) -> DevScores:
 
 
 def replace_manifest(bundle: Path, text: bytes, sign: Path | None) -> bool:
-    """Write a bundle's manifest, sign it if ``sign`` names a key, and return whether the old one was signed.
+    """Write the manifest of a bundle, sign it if ``sign`` names a key, and return whether the old one was signed.
 
     Raises:
-        ConfigError: the key cannot be used; nothing was changed.
+        ConfigError: the key cannot be used. Nothing was changed.
     """
     signed = sign_manifest(text, sign) if sign is not None else None
     signature = bundle / SIGNATURE
     was_signed = signature.exists()
-    # Removed before the manifest changes: a wrong signature looks like an attack to any reader.
+    # Remove the signature before the manifest changes, because a wrong signature looks like an attack to anyone who
+    # loads the bundle.
     signature.unlink(missing_ok=True)
     write_atomically(bundle / MANIFEST, text)
     if signed is not None:
@@ -182,7 +183,7 @@ def replace_manifest(bundle: Path, text: bytes, sign: Path | None) -> bool:
 
 
 def _first(error: ValidationError) -> str:
-    """Return the first error in a file of scores, as a sentence."""
+    """Return a sentence on the first error in a file of scores."""
     first = error.errors(include_input=False, include_url=False)[0]
     where = ".".join(map(str, first["loc"]))
     if not where:

@@ -1,4 +1,4 @@
-"""``adsn-calib offset``: measures the offset to add to a stream's capture times."""
+"""``adsn-calib offset``: measure the offset to add to the capture times of a stream."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Method = Literal["auto", "blink", "motion", "strobe"]
 
 
 class StreamLevels:
-    """Mean grey levels of several streams' frames, filled by the readers. No images are kept."""
+    """Mean grey levels of the frames of several streams. The readers add them; no images are kept."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -32,14 +32,14 @@ class StreamLevels:
     def add(self, frame: Frame) -> None:
         level = float(frame.image.mean())
         with self._lock:
-            # The offset changes when a camera is reopened.
+            # The offset may change when a camera is opened again.
             if self._generations.setdefault(frame.modality, frame.generation) != frame.generation:
                 self._generations[frame.modality] = frame.generation
                 self._rows[frame.modality] = []
             self._rows.setdefault(frame.modality, []).append((frame.t_capture_ns, level, frame.lit, frame.exposure_ns))
 
     def series(self, modality: Modality, origin_ns: int, dark: bool = True) -> LevelSeries:
-        """Return the levels so far, with times in ms since ``origin_ns``. ``dark``: include dark frames."""
+        """Return the levels so far, with times in ms since ``origin_ns``. ``dark``: whether to include dark frames."""
         with self._lock:
             rows = [row for row in self._rows.get(modality, []) if dark or row[2] != "dark"]
         exposures = [row[3] for row in rows if row[3]]
@@ -50,7 +50,10 @@ class StreamLevels:
         )
 
     def lit(self, modality: Modality, origin_ns: int) -> tuple[Floats, bool]:
-        """Return the times in ms of frames with the strobe on, and whether there are frames with it off."""
+        """Return the times of frames with the strobe on, and whether there are frames with it off.
+
+        Times are in ms since ``origin_ns``.
+        """
         with self._lock:
             rows = list(self._rows.get(modality, []))
         return np.array([(row[0] - origin_ns) / 1e6 for row in rows if row[2] == "lit"]), any(
@@ -82,12 +85,13 @@ def offset(
         while time.monotonic() < end and not all(reader.ended for reader in readers.values()):
             time.sleep(0.1)
             if not ending and any(reader.ended for reader in readers.values()):
-                # Two recordings may end at different times. A lost camera is not reopened here.
+                # Two recordings may end at different times, so wait for the other one. A lost camera is not reopened
+                # here.
                 ending, end = True, min(end, time.monotonic() + GRACE_S)
         try:
             found = measured(levels, origin, method)
         except OffsetUnknown:
-            # If a camera was lost, report that as the reason.
+            # If a camera was lost, raise that as the reason.
             for reader in readers.values():
                 reader.require_running()
             raise
@@ -100,10 +104,10 @@ def offset(
 
 
 def measured(levels: StreamLevels, origin_ns: int, method: Method) -> TimeOffset:
-    """Return the offset by ``method``; ``auto`` returns the most precise result.
+    """Return the offset measured by ``method``. With ``auto``, return the most precise result.
 
     Raises:
-        OffsetUnknown: no method gives a result; the message gives the reason for each.
+        OffsetUnknown: no method gives a result. The message gives the reason for each.
     """
     rgb = levels.series("rgb", origin_ns)
     lit, strobes = levels.lit("ir", origin_ns)

@@ -1,4 +1,4 @@
-"""``adsn-calib board`` and ``rig``: writes the calibration board and calibrates a rig's geometry."""
+"""``adsn-calib board`` and ``rig``: write the calibration board, and calibrate the geometry of a rig."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from runtime.geometry.calibration_file import load_geometry, save_geometry
 
 BOTH: tuple[Modality, Modality] = ("rgb", "ir")
 LOOK_S = 0.15
-"""Interval between two checks of the cameras, in seconds: long enough to notice a moving board."""
+"""Interval in seconds between two looks at the cameras, long enough to notice a moving board."""
 TELL_S = 4.0
 USUAL = Board()
 
@@ -64,7 +64,7 @@ def attempt(path: Path, write_it: Any) -> Path:
     """Write a file with ``write_it`` and return its path.
 
     Raises:
-        InputError: the system refuses to write it.
+        InputError: the system refuses to write the file.
     """
     try:
         write_it()
@@ -131,7 +131,7 @@ def rig(
 def from_folder(
     session: BoardSession, folder: Path, cameras: Mapping[Modality, str | None], console: Console
 ) -> dict[Modality, str]:
-    """Offer a folder's images to ``session`` and return the identities of the cameras that took them.
+    """Offer the images of a folder to ``session``, and return the identities of the cameras that took them.
 
     Raises:
         ConfigError: an identity is missing.
@@ -150,7 +150,7 @@ def from_folder(
 
 
 def with_depth(result: StereoCalibration, like: Literal["rgb", "ir"] | None, identity: str | None) -> StereoCalibration:
-    """Return the result with a depth camera that is aligned with the camera ``like``."""
+    """Return the result with an additional depth camera, which is aligned with the camera ``like``."""
     if like is None or identity is None:
         return result
     geometry = result.geometry
@@ -175,7 +175,7 @@ def older_name(path: Path) -> Path | None:
 
 
 def report(result: StereoCalibration) -> str:
-    """Return the calibration's result as text."""
+    """Return the result of a calibration as text."""
     geometry = result.geometry
     ir = geometry.cameras["ir"]
     median, tail = result.held_out_px
@@ -198,7 +198,7 @@ def report(result: StereoCalibration) -> str:
 def live(
     session: BoardSession, uris: Mapping[Modality, str], seconds: float, keep: Path | None, console: Console
 ) -> dict[Modality, str]:
-    """Collect views from live cameras until nothing is missing, and return the cameras' identities.
+    """Collect views from live cameras until no view is missing, and return the identities of the cameras.
 
     Raises:
         CalibrationInvalid: a camera delivered no frames.
@@ -226,7 +226,7 @@ def live(
             if ended and len(frames) < len(uris):
                 if not session.views:
                     ended[0].require_running()
-                # A recording has ended; its views may be enough.
+                # A recording has ended. Its views may be sufficient.
                 break
             if len(frames) < len(uris):
                 continue

@@ -1,4 +1,4 @@
-"""Calibration of two cameras' lenses and poses from views of a calibration board."""
+"""Calibration of the lenses and poses of two cameras from views of a calibration board."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Joint bundle adjustment of two cameras' lenses, their relative pose, and all poses of the board.
+"""Bundle adjustment of the lenses of two cameras, their relative pose, and all poses of the board together.
 
-OpenCV's stereo calibration minimises the same error but converges slowly: where focal length and distance trade off, it
-needs a thousand steps where this needs a few dozen. This adjustment also uses corners that only one camera sees, and
-gives outlying corners less weight (Huber).
+OpenCV's stereo calibration minimises the same error but converges slowly: when focal length and distance are hard to
+separate, it needs a thousand steps, and this adjustment a few dozen. This adjustment also uses corners that only one
+camera sees, and gives outlying corners less weight (Huber loss).
 
-SciPy's ``least_squares`` (trust region, same derivatives, Huber loss) finds the same minimum in a hundred times the CPU
-time, 5.4 s instead of 0.05 s for eight views, because it does not eliminate the board poses first. A calibration runs a
-dozen adjustments, so this implementation stays.
+SciPy's ``least_squares`` (trust region, same derivatives, Huber loss) finds the same minimum but needs a hundred times
+the CPU time, 5.4 s instead of 0.05 s for eight views, because it does not eliminate the board poses first. A
+calibration runs a dozen adjustments, so this module has its own implementation.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ STEPS = 60
 ENOUGH = 1e-6
 """Relative decrease of the error at which the adjustment stops."""
 HUBER = 2.5
-"""Corners further off than this many standard deviations get less weight."""
+"""Error in standard deviations above which a corner gets less weight."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoardCorners:
-    """Board corners that one camera saw in one view: ``board`` float64 [N, 3] in mm, ``pixels`` float64 [N, 2]."""
+    """Board corners seen by one camera in one view. ``board``: float64 [N, 3], mm. ``pixels``: float64 [N, 2]."""
 
     board: Vector
     pixels: Vector
@@ -42,7 +42,7 @@ class BoardCorners:
 class BundleParameters:
     """All adjusted parameters.
 
-    ``lenses`` [2, LENS]. ``pose`` [6]: from the first camera to the second. ``boards`` [V, 6]: from the board to the
+    ``lenses``: [2, LENS]. ``pose``: [6], from the first camera to the second. ``boards``: [V, 6], from the board to the
     first camera in each view. A pose is a rotation vector followed by a translation in mm.
     """
 
@@ -73,14 +73,14 @@ def matrix_of(lens: Vector) -> tuple[Vector, Vector]:
 def residuals(
     bundle: BundleParameters, views: Sequence[tuple[BoardCorners, BoardCorners]]
 ) -> list[tuple[Vector, Vector]]:
-    """Return, per view, the residuals [N, 2] of both cameras: projected minus observed corners, in pixels."""
+    """Return the residuals [N, 2] of both cameras for each view: projected minus observed corners, in pixels."""
     return [(seen[0][0], seen[1][0]) for seen in (view_residuals(bundle, n, pair) for n, pair in enumerate(views))]
 
 
 def view_residuals(
     bundle: BundleParameters, number: int, pair: tuple[BoardCorners, BoardCorners]
 ) -> tuple[tuple[Vector, Vector], tuple[Vector, Vector]]:
-    """Return each camera's residuals [N, 2] and their derivatives [2N, LENS + 12] by lens, pose and board."""
+    """Return, for each camera, the residuals [N, 2] and their derivatives [2N, LENS + 12] by lens, pose and board."""
     turn, shift = bundle.boards[number, :3], bundle.boards[number, 3:]
     first, second = pair
     error, by = _project(first, turn, shift, bundle.lenses[0])
@@ -97,14 +97,14 @@ def view_residuals(
 
 
 def _project(corners: BoardCorners, turn: Vector, shift: Vector, lens: Vector) -> tuple[Vector, Vector]:
-    """Return residuals [N, 2] and derivatives [2N, 6 + LENS] by pose and lens."""
+    """Return the residuals [N, 2] and their derivatives [2N, 6 + LENS] by pose and lens."""
     matrix, distortion = matrix_of(lens)
     pixels, by = cv2.projectPoints(corners.board, turn, shift, matrix, distortion)
     return np.asarray(pixels, np.float64).reshape(-1, 2) - corners.pixels, np.asarray(by, np.float64)[:, : 6 + LENS]
 
 
 def _weights(errors: Sequence[Vector], scale: float) -> list[Vector]:
-    """Return the weights [2N] of each part's residuals: 1 within ``scale``, decreasing with distance beyond it."""
+    """Return the weights [2N] of the residuals in each part: 1 up to a distance of ``scale``, decreasing beyond it."""
     return [np.repeat(np.minimum(1, scale / np.maximum(np.linalg.norm(e, axis=1), 1e-12)), 2) for e in errors]
 
 
@@ -118,8 +118,8 @@ def _cost(errors: Sequence[Vector], scale: float) -> float:
 class NormalEquations:
     """Normal equations in blocks.
 
-    ``shared`` [22, 22]: lenses and pose. ``own`` [V, 6, 6]: each board. ``mixed`` [V, 22, 6]: coupling of the two.
-    ``shared_slope`` and ``own_slope``: gradients of the cost.
+    ``shared``: block of the lenses and the pose [22, 22]. ``own``: blocks of the boards [V, 6, 6]. ``mixed``: blocks
+    that couple the two [V, 22, 6]. ``shared_slope`` and ``own_slope``: gradients of the cost.
     """
 
     shared: Vector
@@ -129,7 +129,8 @@ class NormalEquations:
     own_slope: Vector
 
     def step(self, damping: float) -> Vector:
-        """Return the damped step. Eliminating the boards first (Schur complement) leaves a small system to solve."""
+        """Return the damped step. The boards are eliminated first (Schur complement), which leaves a small system to
+        solve."""
         own = self.own + damping * (self.own * np.eye(6)) + 1e-12 * np.eye(6)
         inverse = np.linalg.inv(own)
         through = self.mixed @ inverse
@@ -143,7 +144,7 @@ class NormalEquations:
 
 
 def normal_equations(seen: Sequence[tuple[tuple[Vector, Vector], ...]], weights: Sequence[Vector]) -> NormalEquations:
-    """Build the normal equations from the results of `view_residuals` and the weights of each part."""
+    """Return the normal equations for the results of `view_residuals` and the weights of each part."""
     count = len(seen)
     found = NormalEquations(
         np.zeros((SHARED, SHARED)),
@@ -167,12 +168,12 @@ def normal_equations(seen: Sequence[tuple[tuple[Vector, Vector], ...]], weights:
 
 
 def adjust(bundle: BundleParameters, views: Sequence[tuple[BoardCorners, BoardCorners]]) -> BundleParameters:
-    """Return the bundle that fits the views best, starting from ``bundle``, by the Levenberg-Marquardt method."""
+    """Return the parameters that fit the views best, starting from ``bundle`` (Levenberg-Marquardt method)."""
     damping = 1e-3
     for _ in range(STEPS):
         seen = [view_residuals(bundle, number, pair) for number, pair in enumerate(views)]
         errors = [part[0] for pair in seen for part in pair]
-        # In two dimensions, the median distance is 1.18 standard deviations of one coordinate.
+        # In two dimensions the median distance is 1.18 standard deviations of one coordinate.
         scale = HUBER * float(np.median(np.concatenate([np.linalg.norm(e, axis=1) for e in errors]))) / 1.18 + 1e-6
         normal = normal_equations(seen, _weights(errors, scale))
         before = _cost(errors, scale)
@@ -191,5 +192,5 @@ def adjust(bundle: BundleParameters, views: Sequence[tuple[BoardCorners, BoardCo
 
 
 def rms(errors: Sequence[NDArray[np.float64]]) -> float:
-    """Return the root mean square distance in pixels."""
+    """Return the root mean square of the distances in pixels."""
     return float(np.sqrt(np.mean(np.concatenate([np.square(e).sum(axis=1) for e in errors]))))

@@ -1,6 +1,6 @@
-"""The calibration board, a ChArUco board: squares with markers, recognisable even if only a part is visible.
+"""The calibration board: a ChArUco board, which is recognised even if only a part of it is visible.
 
-OpenCV's layout is the only definition of the board; the printed sheet is drawn from the same image.
+OpenCV's layout is the only definition of the board. The printed sheet is drawn from the same image.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from runtime.core.errors import ConfigError
 
 DICTIONARY = "DICT_4X4_50"
-"""Dictionary with the fewest bits: on a 24 mm square its modules are 3 mm wide, still two pixels at 0.8 m."""
+"""Dictionary of markers with the fewest bits. On a 24 mm square a module is 3 mm wide, which is still two pixels at 0.8
+m."""
 CELLS = 8
-"""Modules along a square: four bits, a border of one on either side, and a gap of one to the square's edges."""
+"""Number of modules along the edge of a square: four bits, a border of one module on either side, and a gap of one
+module to either edge."""
 MARKER_SHARE = 6 / CELLS
 LEAST_CORNERS = 8
-"""Smallest number of visible corners for an image to count."""
+"""Minimum number of visible corners for an image to be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Board:
     """A board of ``columns`` by ``rows`` squares with edges of ``square_mm``.
 
     Raises:
-        ConfigError: there are too few squares, more than there are markers, or their size is out of range.
+        ConfigError: there are too few squares, more squares than markers, or their size is out of range.
     """
 
     columns: int = 7
@@ -53,7 +55,7 @@ class Board:
 
     @property
     def name(self) -> str:
-        """Name that identifies the board; it is printed on the sheet."""
+        """Name of the board, which is printed on the sheet."""
         return f"{self.columns}x{self.rows} squares of {self.square_mm:g} mm, {DICTIONARY}"
 
     def charuco(self) -> cv2.aruco.CharucoBoard:
@@ -62,18 +64,18 @@ class Board:
         return cv2.aruco.CharucoBoard(size, self.square_mm, self.square_mm * MARKER_SHARE, dictionary)
 
     def modules(self) -> NDArray[np.bool_]:
-        """Return a mask [rows·CELLS, columns·CELLS] of the black modules."""
+        """Return a mask of the black modules, [rows·CELLS, columns·CELLS]."""
         picture = self.charuco().generateImage((self.columns * CELLS, self.rows * CELLS))
         return np.asarray(picture) < 128
 
     def corners_mm(self) -> NDArray[np.float32]:
-        """Return the inner corners [N, 3] in mm, in the board's plane (z = 0), ordered by number."""
+        """Return the inner corners [N, 3] in mm, in the plane of the board (z = 0), ordered by number."""
         return np.asarray(self.charuco().getChessboardCorners(), np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoardDetection:
-    """Corners of the board in one image: ``numbers`` int64 [N], ascending, and ``pixels`` float32 [N, 2]."""
+    """Corners of the board in one image. ``numbers``: int64 [N], ascending. ``pixels``: float32 [N, 2]."""
 
     numbers: NDArray[np.int64]
     pixels: NDArray[np.float32]
@@ -84,7 +86,7 @@ class BoardDetection:
 
 
 class BoardFinder:
-    """Finds a board's corners in images. Not thread-safe."""
+    """Detector of the corners of a board in images. Not thread-safe."""
 
     def __init__(self, board: Board) -> None:
         self.board = board
@@ -94,7 +96,7 @@ class BoardFinder:
     def find(self, image: NDArray[Any]) -> BoardDetection | None:
         """Return the corners in ``image`` (uint8 or uint16 [H, W], [H, W, 1] or RGB [H, W, 3]).
 
-        Returns None if fewer than `LEAST_CORNERS` are visible, or all lie on one line.
+        Returns None if fewer than `LEAST_CORNERS` are visible or all of them lie on one line.
         """
         corners, numbers, _, _ = self._detector.detectBoard(stretched(image))
         if numbers is None or len(numbers) < LEAST_CORNERS:
@@ -106,13 +108,14 @@ class BoardFinder:
         return BoardDetection(found[order], np.asarray(corners, np.float32).reshape(-1, 2)[order])
 
     def is_mirrored(self, image: NDArray[Any]) -> bool:
-        """Tell whether the board is found only in the mirror image."""
+        """Return whether the board is found only in the mirror image."""
         turned = np.ascontiguousarray(image[:, ::-1])
         return self.find(image) is None and self.find(turned) is not None
 
 
 def stretched(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return a grey uint8 image [H, W] stretched to the full range. In IR a board often spans only a tenth of it."""
+    """Return the image as grey uint8 [H, W], stretched to the full range of grey levels. In IR a board often spans only
+    a tenth of the range."""
     grey = (
         image if image.ndim == 2 else image[:, :, 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     )

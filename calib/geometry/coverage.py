@@ -1,8 +1,9 @@
 """Coverage of a set of board views: image regions, tilts and distances that are still missing.
 
-If corners lie only in the middle, lens distortion is undetermined. If all views face the camera, focal length is
-undetermined, because a longer lens looks like a closer board. A single distance leaves both undetermined. The
-reprojection error does not show this, because such views make it small, so it must be prevented here.
+If all corners lie in the middle of the image, the lens distortion is undetermined. If the board always faces the
+camera, the focal length is undetermined, because a longer lens looks like a closer board. A single distance leaves both
+undetermined. The reprojection error is small for such views and does not show the problem, so this module checks the
+coverage.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from calib.geometry.board import Board, BoardDetection
 from runtime.core.values import MODALITY_NAMES, Modality
 
 CELLS = (4, 3)
-"""Columns and rows into which the image is divided."""
+"""Number of columns and rows into which the image is divided."""
 CORNERS_IN_CELL = 3
 CELLS_MISSABLE = 2
 TILT_DEG = 15.0
@@ -26,14 +27,14 @@ TILTED_VIEWS = 2
 NEAR_TO_FAR = 1.4
 LEAST_VIEWS = 15
 GUESSED_FOCAL = 0.9
-"""Focal length divided by image width of a 58° lens; used to estimate tilts before calibration."""
+"""Focal length divided by image width, for a lens of 58°. It is used to estimate tilts before calibration."""
 
 COLUMNS, ROWS = ("left", "middle left", "middle right", "right"), ("top", "middle", "bottom")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoardView:
-    """Detections of the board in images of the same moment. ``name``: name of the images, for messages."""
+    """Detections of the board in images of the same moment. ``name``: name of the images in messages."""
 
     name: str
     seen: Mapping[Modality, BoardDetection]
@@ -41,7 +42,8 @@ class BoardView:
 
 @dataclass(frozen=True, slots=True)
 class CoverageGap:
-    """A missing kind of view. ``needed``: it is required for calibration; otherwise it only improves the result."""
+    """A kind of view that is missing. ``needed``: whether it is required for calibration, or only improves the
+    result."""
 
     says: str
     needed: bool
@@ -53,7 +55,7 @@ def common(view: BoardView, first: Modality, second: Modality) -> NDArray[np.int
 
 
 def empty_cells(views: Sequence[BoardView], modality: Modality, size: tuple[int, int]) -> list[tuple[int, int]]:
-    """Return column and row of the cells of one camera's image with fewer than `CORNERS_IN_CELL` corners."""
+    """Return column and row of all cells in the image of one camera that have fewer than `CORNERS_IN_CELL` corners."""
     columns, rows = CELLS
     count = np.zeros(CELLS, int)
     for view in views:
@@ -65,10 +67,10 @@ def empty_cells(views: Sequence[BoardView], modality: Modality, size: tuple[int,
 
 
 def attitude(seen: BoardDetection, board: Board, size: tuple[int, int]) -> tuple[float, float, float]:
-    """Estimate the board's attitude roughly, for a camera that is not calibrated yet.
+    """Estimate the attitude of the board, for a camera that is not calibrated yet.
 
-    Returns the tilt to the right and downwards, in degrees against the line of sight, and the distance in board squares
-    (NaN if there is no solution).
+    Returns the tilt to the right and downwards relative to the line of sight, in degrees, and the distance in board
+    squares. Without a solution the result is 0, 0, NaN.
     """
     focal = GUESSED_FOCAL * max(size)
     matrix = np.array([[focal, 0, size[0] / 2], [0, focal, size[1] / 2], [0, 0, 1]])
@@ -78,7 +80,7 @@ def attitude(seen: BoardDetection, board: Board, size: tuple[int, int]) -> tuple
         return 0.0, 0.0, float("nan")
     towards = -cv2.Rodrigues(turn)[0][:, 2]
     middle = move.ravel() + cv2.Rodrigues(turn)[0] @ points.mean(axis=0)
-    # Relative to the line of sight: a board at the side that faces the camera is not tilted.
+    # Tilt is relative to the line of sight, so that a board at the side that faces the camera is not tilted.
     sight = -middle / np.linalg.norm(middle)
     across = np.degrees(np.arctan2(towards[0], -towards[2]) - np.arctan2(sight[0], -sight[2]))
     down = np.degrees(np.arctan2(towards[1], -towards[2]) - np.arctan2(sight[1], -sight[2]))
@@ -90,7 +92,8 @@ def more(count: int) -> str:
 
 
 def gaps(views: Sequence[BoardView], sizes: Mapping[Modality, tuple[int, int]], board: Board) -> list[CoverageGap]:
-    """Return what is still missing, required views first. ``sizes``: width and height of each camera's images."""
+    """Return the kinds of views that are still missing, required ones first. ``sizes``: modality → width and height of
+    the images."""
     found: list[CoverageGap] = []
     if len(views) < LEAST_VIEWS:
         found.append(CoverageGap(f"{more(LEAST_VIEWS - len(views))} ({len(views)} of {LEAST_VIEWS})", True))

@@ -1,4 +1,4 @@
-"""Pairs of images in a folder, NAME-rgb.png and NAME-ir.png, as adsn-rig and adsn-calib write them."""
+"""Read and write pairs of images in a folder, NAME-rgb.png and NAME-ir.png, as adsn-rig and adsn-calib write them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def pairs_in(folder: Path, modalities: tuple[Modality, Modality]) -> Iterator[tu
 
 
 def read(path: Path) -> NDArray[Any]:
-    """Read an image, uint8 or uint16 [H, W, 1 or 3], colour as RGB.
+    """Read an image as uint8 or uint16 [H, W, 1 or 3], with colours in RGB order.
 
     Raises:
         InputError: the file is not an image.

@@ -1,4 +1,4 @@
-"""Collection of board views: accepts useful images, explains why others are rejected, and lists what is missing."""
+"""Collect board views: accept useful images, explain why others are rejected, and list the views that are missing."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from runtime.core.values import MODALITY_NAMES, Modality
 
 BoardImage = NDArray[Any]
 STILL_PX = 1.0
-"""The board counts as still if it moved less than this since the last frame, in pixels of a 640 px wide image. Cameras
-that expose a few milliseconds apart then see it in the same place."""
+"""Movement since the last frame, in pixels of a 640 px wide image, below which the board counts as still. Cameras that
+expose a few milliseconds apart then see it in the same place."""
 NEW_PX = 20.0
-"""Views whose corners are closer than this on average, in pixels of a 640 px wide image, are redundant."""
+"""Mean distance of the corners from those of an earlier view, in pixels of a 640 px wide image, below which a view is
+redundant."""
 MOST_VIEWS = 60
 MIRROR_TESTS = 10
 COLOURED = 3.0
-"""Mean difference of an image's channels in grey levels above which it is a colour image: even a black and white board
-takes on the tint of the light."""
+"""Mean difference between the channels, in grey levels, above which an image counts as a colour image. Even a black and
+white board takes on the tint of the light."""
 
 
 @dataclass(slots=True)
 class BoardSession:
-    """Takes pairs of images from two cameras and keeps the useful views.
+    """Session that takes pairs of images from two cameras and keeps the useful views.
 
-    ``still_only``: accept a pair only if the board has not moved since the last one, as live cameras require. Images
-    from a folder are accepted as they are.
+    ``still_only``: whether to accept a pair only if the board has not moved since the last one, which is needed for
+    live cameras.
     """
 
     board: Board
@@ -52,12 +53,12 @@ class BoardSession:
         self._finder = BoardFinder(self.board)
 
     def offer(self, name: str, pictures: Mapping[Modality, BoardImage]) -> str:
-        """Offer a pair of images (uint8 or uint16 [H, W, 1] or RGB [H, W, 3]).
+        """Offer a pair of images, uint8 or uint16 [H, W, 1] or RGB [H, W, 3].
 
-        Returns an empty string if the pair was accepted as a view, otherwise the reason why not.
+        Returns an empty string if the pair was accepted as a view, otherwise the reason why it was not.
 
         Raises:
-            CalibrationInvalid: the size differs from earlier images, or an image is mirrored.
+            CalibrationInvalid: the size differs from that of earlier images, or an image is mirrored.
         """
         self.offered += 1
         for modality in self.modalities:
@@ -92,7 +93,7 @@ class BoardSession:
         return ""
 
     def gaps(self) -> list[CoverageGap]:
-        """Return what is still missing."""
+        """Return the kinds of views that are still missing."""
         if not self.sizes:
             return [CoverageGap("images of the board", True)]
         return gaps(self.views, {m: self.sizes[m] for m in self.modalities}, self.board)
@@ -117,7 +118,7 @@ class BoardSession:
                 )
 
     def trouble(self) -> str:
-        """Return the likely fault if too few images show the board, or an empty string."""
+        """Return the likely cause if too few images show the board, otherwise an empty string."""
         rgb, ir = (self.found.get(m, 0) for m in self.modalities)
         if self.offered and rgb == ir == 0:
             return f"no image shows the board of {self.board.name}. Check --columns, --rows and the focus."
@@ -146,7 +147,7 @@ class BoardSession:
 
 
 def mean_corner_distance(one: BoardDetection | None, other: BoardDetection) -> float:
-    """Return the mean distance in pixels of the common corners, or infinity if there are too few."""
+    """Return the mean distance in pixels between common corners, or infinity if there are too few."""
     if one is None:
         return float("inf")
     numbers = np.intersect1d(one.numbers, other.numbers)
@@ -156,7 +157,10 @@ def mean_corner_distance(one: BoardDetection | None, other: BoardDetection) -> f
 
 
 def tint(picture: BoardImage) -> float:
-    """Return the mean difference of an image's channels in grey levels, after removing noise; 0 for a grey image."""
+    """Return the mean difference between the channels of an image in grey levels; 0 for a grey image.
+
+    Noise is removed first.
+    """
     if picture.ndim == 2 or picture.shape[2] == 1:
         return 0.0
     soft = cv2.resize(picture, (32, 24), interpolation=cv2.INTER_AREA).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The board on a sheet of paper at true scale, as PDF or PNG, with a ruler and printing instructions."""
+"""Draw the board on a sheet of paper at true scale, as PDF or PNG, with a ruler and printing instructions."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from runtime.core.errors import ConfigError
 PAGES = {"a4": (210.0, 297.0), "letter": (215.9, 279.4)}
 RULER_MM = 100.0
 BELOW_MM = 27.0
-"""Space for ruler and text below the board."""
+"""Space in mm for ruler and text below the board."""
 EDGE_MM = 6.0
-"""Margin that printers cannot print on."""
+"""Margin in mm on which printers cannot print."""
 TEXT_MM = 3.2
 POINTS_PER_MM = 72 / 25.4
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A black rectangle: left, top, width and height in mm, from the sheet's top left corner."""
+    """A black rectangle: left, top, width and height in mm, measured from the top left corner of the sheet."""
 
     x: float
     y: float
@@ -45,7 +45,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A sheet to print: page size in mm, black rectangles, lines of text."""
+    """A sheet to print: page size in mm, black rectangles, and lines of text."""
 
     width: float
     height: float
@@ -128,7 +128,8 @@ def to_png(sheet: Sheet, path: Path, dpi: int = 300) -> None:
 
 
 def with_resolution(png: bytes, dpi: int) -> bytes:
-    """Return ``png`` with a pHYs chunk, so that programs print it at its true size. OpenCV does not write one."""
+    """Return ``png`` with an added pHYs chunk, so that programs print it at its true size. OpenCV does not write that
+    chunk."""
     kind = b"pHYs"
     body = round(dpi / 0.0254).to_bytes(4, "big") * 2 + b"\x01"
     chunk = len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
@@ -146,7 +147,7 @@ def to_pdf(sheet: Sheet, path: Path) -> None:
     def at(value: float) -> str:
         return f"{value * POINTS_PER_MM:.4f}"
 
-    # A single filled path leaves no hairlines between touching rectangles.
+    # A single filled path, unlike one per rectangle, leaves no hairlines between adjacent rectangles.
     drawn = [f"{at(b.x)} {at(sheet.height - b.y - b.h)} {at(b.w)} {at(b.h)} re" for b in sheet.bars]
     texts = [
         f"BT /F1 {at(TEXT_MM)} Tf {at(line.x)} {at(sheet.height - line.y)} Td ({escaped(line.text)}) Tj ET"
@@ -171,7 +172,7 @@ def escaped(text: str) -> str:
 
 
 def pdf_file(objects: Sequence[bytes]) -> bytes:
-    """Return a PDF of these objects, numbered from 1. The first must be the catalogue (ISO 32000-1, 7.5)."""
+    """Return a PDF file of ``objects``, numbered from 1. The first must be the catalogue (ISO 32000-1, 7.5)."""
     out = bytearray(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n")
     places = []
     for number, body in enumerate(objects, start=1):

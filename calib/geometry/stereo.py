@@ -1,4 +1,4 @@
-"""Stereo calibration: two cameras' lenses and relative pose, from views of the calibration board."""
+"""Stereo calibration: determine the lenses of two cameras and their relative pose from views of the board."""
 
 from __future__ import annotations
 
@@ -17,25 +17,28 @@ from runtime.core.values import MODALITY_NAMES, Modality
 from runtime.geometry.box_mapping import CameraModel, RigGeometry, Vector, reproject_points
 
 FOLDS = 5
-"""Number of folds in cross-validation: a fit on the other views predicts each fifth."""
+"""Number of folds in cross-validation: each fifth of the views is predicted by a fit on the others."""
 LARGEST_RMS = 1.0
-"""Largest reprojection error, in pixels of a 640 px wide image. Good cameras and a flat board give 0.1 to 0.4."""
+"""Largest accepted reprojection error, in pixels of a 640 px wide image. Good cameras and a flat board give 0.1 to
+0.4."""
 LARGEST_HELD_OUT = 1.5
-"""Largest 95th percentile of the transfer error, in pixels of a 640 px wide image: 1 % of a 150 px wide face."""
+"""Largest accepted 95th percentile of the transfer error, in pixels of a 640 px wide image. It is 1 % of a 150 px wide
+face."""
 OUTLIER = 4.0
-"""Views whose error is this many times the median, and above half a pixel, are outliers."""
+"""A view is an outlier if its error is more than this many times the median and above half a pixel."""
 LARGEST_OUTLIERS = 0.25
 HOPELESS_PX = 5.0
-"""If the median error exceeds this, the fault is not in single views."""
+"""Median error above which the problem is not in single views."""
 FARTHEST_APART_MM = 300.0
 LARGEST_TURN_DEG = 30.0
 FIT = cv2.CALIB_FIX_K3
-"""The third radial term fits noise, because boards rarely reach the corners; lenses up to 90° do not need it."""
+"""The third radial term is not fitted. It would fit noise, because boards rarely reach the corners of the image, and
+lenses of up to 90° do not need it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StereoFit:
-    """Two cameras fitted to some views, with reprojection errors in pixels: overall, per camera, per view [N]."""
+    """Two cameras fitted to a set of views, with reprojection errors in pixels."""
 
     bundle: BundleParameters
     rms_px: float
@@ -47,10 +50,10 @@ class StereoFit:
 class StereoCalibration:
     """A calibration and its quality.
 
-    ``used``: names of the views that it is based on. ``left_out``: names of outlier views. ``held_out_px``: median and
-    95th percentile of the transfer error: the distance in the second camera between observed corners and those
-    predicted from the first camera and the board's distance, with each view predicted by a fit on other views.
-    ``advice``: views that would improve it.
+    ``used``: names of the views on which it is based. ``left_out``: names of outlier views. ``held_out_px``: median and
+    95th percentile of the transfer error. This is the distance, in the image of the second camera, between observed
+    corners and those predicted from the first camera and the distance of the board; each view is predicted by a fit on
+    other views. ``advice``: views that would improve the calibration.
     """
 
     geometry: RigGeometry
@@ -69,11 +72,11 @@ def calibrate(
 ) -> StereoCalibration:
     """Calibrate two cameras.
 
-    ``sizes``: width and height of both cameras' images; the first camera is the rig's reference frame. ``identities``:
-    the cameras' identities, see `SourceInfo`. ``date``: ISO 8601, UTC.
+    ``sizes``: modality → width and height of the images; the first camera is the origin of the rig's coordinates.
+    ``identities``: modality → identity of the camera, see `SourceInfo`. ``date``: ISO 8601, UTC.
 
     Raises:
-        CalibrationInvalid: the views are insufficient or contradict each other; the message says what to do.
+        CalibrationInvalid: the views are insufficient or contradict each other. The message says what to do.
     """
     first, second = sizes
     usable = [view for view in views if common(view, first, second).size >= LEAST_CORNERS]
@@ -110,10 +113,10 @@ def calibrate(
 def require_enough(
     views: Sequence[BoardView], offered: int, sizes: Mapping[Modality, tuple[int, int]], board: Board
 ) -> list[CoverageGap]:
-    """Require enough views to determine the rig, and return the gaps that remain.
+    """Check that there are enough views to determine the geometry, and return the gaps that remain.
 
     Raises:
-        CalibrationInvalid: required views are missing; the message names all of them.
+        CalibrationInvalid: required views are missing. The message names all of them.
     """
     missing = gaps(views, sizes, board)
     needed = [gap.says for gap in missing if gap.needed]
@@ -128,7 +131,7 @@ def require_enough(
 def cameras_of(
     found: StereoFit, sizes: Mapping[Modality, tuple[int, int]], identities: Mapping[Modality, str]
 ) -> dict[Modality, CameraModel]:
-    """Return the two cameras; the first is the rig's reference frame."""
+    """Return the two cameras. The first one is the origin of the rig's coordinates."""
     pose = found.bundle.pose
     turns = (np.eye(3), as_floats(cv2.Rodrigues(pose[:3])[0]))
     shifts = (np.zeros(3), pose[3:])
@@ -154,7 +157,7 @@ def fit_stereo(
     board: Board,
     start: StereoFit | None = None,
 ) -> StereoFit:
-    """Fit both cameras to these views. ``start``: initial values; by default each camera is first fitted alone."""
+    """Fit both cameras to ``views``. ``start``: initial values; by default each camera is first fitted by itself."""
     corners = board.corners_mm().astype(np.float64)
     seen = [
         tuple(BoardCorners(corners[view.seen[m].numbers], view.seen[m].pixels.astype(np.float64)) for m in sizes)
@@ -165,7 +168,7 @@ def fit_stereo(
     else:
         lenses = start.bundle.lenses
     stands = [[board_pose(part, lens) for part, lens in zip(pair, lenses, strict=True)] for pair in seen]
-    # The median, because one view with images of different moments would distort the mean.
+    # Take the median, because a single view whose images are of different moments would distort the mean.
     pose = np.median([relative(a, b) for a, b in stands], axis=0)
     pairs = [(a, b) for a, b in seen]
     bundle = adjust(BundleParameters(lenses, pose, np.array([a for a, _ in stands])), pairs)
@@ -179,7 +182,7 @@ def fit_stereo(
 
 
 def fit_lens(seen: Sequence[BoardCorners], size: tuple[int, int]) -> Vector:
-    """Fit one camera's lens alone."""
+    """Fit the lens of one camera by itself."""
     _, matrix, distortion, _, _ = cv2.calibrateCamera(
         [part.board.astype(np.float32) for part in seen],
         [part.pixels.astype(np.float32) for part in seen],
@@ -198,7 +201,8 @@ def board_pose(corners: BoardCorners, lens: Vector) -> Vector:
 
 
 def relative(a: Vector, b: Vector) -> Vector:
-    """Return the pose [6] from one camera to another if they see the board at ``a`` and ``b``."""
+    """Return the pose [6] from a first to a second camera. ``a``, ``b``: poses of the board relative to each of
+    them."""
     turn = as_floats(cv2.Rodrigues(b[:3])[0]) @ as_floats(cv2.Rodrigues(a[:3])[0]).T
     return np.concatenate([as_floats(cv2.Rodrigues(turn)[0]).ravel(), b[3:] - turn @ a[3:]])
 
@@ -212,7 +216,8 @@ def consistent(
 ) -> tuple[list[BoardView], list[str], StereoFit]:
     """Return the consistent views, the names of the outliers, and the fit on the consistent views.
 
-    A view is an outlier if the board moved between the exposures or its images are not of the same moment.
+    Typical outliers are views in which the board moved between the exposures, or whose images are not of the same
+    moment.
 
     Raises:
         CalibrationInvalid: there are too many outliers.
@@ -226,7 +231,7 @@ def consistent(
         wrong = errors > max(OUTLIER * float(np.median(errors)), 0.5 * scale)
         if not wrong.any() or float(np.median(errors)) > HOPELESS_PX * scale:
             break
-        # Remove only the worst view: it may distort the fit and make good views look wrong.
+        # Remove only the worst view, because it may distort the fit so that good views look wrong.
         kept.pop(int(np.argmax(errors)))
         if len(views) - len(kept) > limit:
             names = sorted({view.name for view in views} - {view.name for view in kept})
@@ -243,8 +248,8 @@ def transfer_errors(
 ) -> NDArray[np.float64]:
     """Return the transfer errors [N] of one view in pixels of the second camera.
 
-    The expected place of a corner follows from its pixels in the first camera and the board's distance, which is
-    measured in the first camera alone.
+    The expected place of a corner is computed from its pixels in the first camera and the distance of the board, which
+    is measured with the first camera alone.
     """
     a, b = cameras[first], cameras[second]
     corners, seen = board.corners_mm().astype(np.float64), view.seen[first]
@@ -260,7 +265,7 @@ def transfer_errors(
 
 
 def require_rms(error: float, width: int, what: str) -> None:
-    """Raise `CalibrationInvalid` if the reprojection error is too large."""
+    """Check that the reprojection error is not too large; otherwise raise `CalibrationInvalid`."""
     limit = LARGEST_RMS * width / 640
     if not error <= limit:
         raise CalibrationInvalid(
@@ -270,7 +275,7 @@ def require_rms(error: float, width: int, what: str) -> None:
 
 
 def require_plausible(second: CameraModel) -> None:
-    """Raise `CalibrationInvalid` if the cameras' relative pose is implausible for a face rig."""
+    """Check that the relative pose of the cameras is plausible for a face rig; otherwise raise `CalibrationInvalid`."""
     angle = float(np.degrees(np.linalg.norm(cv2.Rodrigues(second.rotation)[0])))
     apart = float(np.linalg.norm(second.translation))
     if angle > LARGEST_TURN_DEG or apart > FARTHEST_APART_MM:

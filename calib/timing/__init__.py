@@ -1,4 +1,4 @@
-"""Measurement of the offset between two cameras' capture times."""
+"""Measurement of the offset between the capture times of two cameras."""
 
 from __future__ import annotations
 

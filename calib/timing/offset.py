@@ -1,10 +1,10 @@
-"""Offset between two streams' capture times, measured from a changing light that both cameras see.
+"""Measure the offset between the capture times of two streams, using a changing light that both cameras see.
 
-A camera's timestamp is not the middle of its exposure: drivers take the time at the start of a transfer, at the end of
-a frame, or at a moment that only the firmware knows. The constant part of this error can be measured by showing both
-cameras the same changing light.
+The timestamp of a camera is not the middle of its exposure: drivers take the time at the start of a transfer, at the
+end of a frame, or at a moment that only the firmware knows. The constant part of this error can be measured by showing
+both cameras the same changing light.
 
-This module contains the parts that all methods share, and the best method: a light that blinks irregularly.
+This module contains the code that all methods share, and the best method, which uses a light that blinks irregularly.
 """
 
 from __future__ import annotations
@@ -21,24 +21,27 @@ from runtime.core.errors import InputError
 Floats = NDArray[np.float64]
 
 RANGE_MS = 150.0
-"""Offsets are searched up to this far in both directions: four frames at 30 fps."""
+"""Largest offset that is searched for, in both directions: more than four frames at 30 fps."""
 STEP_MS = 0.1
 LARGEST_SIGMA_MS = 1.5
-"""Largest useful uncertainty: pairs are rejected from 10 ms of skew."""
+"""Largest accepted standard deviation of an offset. Pairs are rejected from a skew of 10 ms on."""
 LEAST_EDGES = 20
 LEAST_CONTRAST = 8.0
-"""Smallest contrast of the light, in standard deviations of the noise."""
+"""Minimum contrast of the light, in standard deviations of the noise."""
 CLEAR = 0.15
-"""Levels this close to dark or bright, as a fraction of the step between them, count as dark or bright."""
+"""Distance from the dark or bright level, as a fraction of the step between them, up to which a level counts as dark or
+bright."""
 FLOOR_MS = 1.0
-"""Smallest half-width of an edge's interval, for noise, rolling shutter, and lamps with a rise time."""
+"""Minimum half-width of the interval of an edge. It allows for noise, rolling shutter, and lamps with a rise time."""
 SYSTEMATIC_MS = 0.3
-"""Systematic error that simulation shows beyond the scatter of the edges, because exposures are estimated."""
+"""Systematic error in addition to the scatter of the edges, found by simulation. It arises because exposures are
+estimated."""
 STRAY = 1e-4
-"""Density, per ms, of edges that only one camera saw."""
+"""Assumed density, per ms, of edges that only one camera saw."""
 PHASES = 10
 ASIDE_MS, ASIDE_SHARE = 8.0, 0.02
-"""If more than this share of the belief lies further than this from the best offset, the result is ambiguous."""
+"""The result is ambiguous if more than `ASIDE_SHARE` of the probability lies more than `ASIDE_MS` from the best
+offset."""
 
 
 class OffsetUnknown(InputError):
@@ -49,9 +52,10 @@ class OffsetUnknown(InputError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LevelSeries:
-    """Mean levels of one stream's frames.
+    """Mean levels of the frames of one stream.
 
-    ``times_ms`` float64 [N], ascending. ``levels`` float64 [N]. ``exposure_ms``: None if the camera does not report it.
+    ``times_ms``: float64 [N], ascending. ``levels``: float64 [N]. ``exposure_ms``: None if the camera does not report
+    it.
     """
 
     times_ms: Floats
@@ -70,8 +74,8 @@ Method = Literal["blink", "strobe", "motion"]
 class TimeOffset:
     """A measured offset.
 
-    ``ms``: offset to add to the first stream's times. ``sigma_ms``: its standard deviation. ``events``: number of
-    edges, flashes or seconds that it is based on.
+    ``ms``: offset to add to the times of the first stream. ``sigma_ms``: its standard deviation. ``events``: number of
+    edges, flashes or seconds on which it is based.
     """
 
     ms: float
@@ -82,7 +86,7 @@ class TimeOffset:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LightEdges:
-    """Intervals in which the light went on (``rising``) or off: ``low`` to ``high``, float64 [M], in ms."""
+    """Intervals in which the light went on (``rising``) or off, each from ``low`` to ``high``, float64 [M], ms."""
 
     low: Floats
     high: Floats
@@ -92,8 +96,9 @@ class LightEdges:
 def by_blink(first: LevelSeries, second: LevelSeries) -> TimeOffset:
     """Measure the offset with a light that is switched at irregular times, much more slowly than the frame rate.
 
-    Each edge lies between two frames of a camera, or inside the exposure of a half-bright frame. The intervals of both
-    cameras bound the offset. Many edges leave a narrow range if they fall at different points between frames.
+    Each edge of the light lies between two frames of a camera, or inside the exposure of a half-bright frame. These
+    intervals of both cameras bound the offset. Many edges at different times relative to the frames leave only a narrow
+    range.
 
     Raises:
         OffsetUnknown: there is no blinking light, it blinks in step with the frames, there are too few edges, or the
@@ -134,9 +139,9 @@ def by_blink(first: LevelSeries, second: LevelSeries) -> TimeOffset:
 
 
 def require_out_of_step(edges: LightEdges, period_ms: float) -> None:
-    """Raise `OffsetUnknown` if the light blinks regularly and in step with the frames.
+    """Check that the light does not blink in step with the frames; otherwise raise `OffsetUnknown`.
 
-    Every edge then carries the same information, and adding them up would make the offset look more certain than it is.
+    In step, all edges carry the same information, and the offset would appear more certain than it is.
     """
     times = ((edges.low + edges.high) / 2)[edges.rising]
     if times.size < LEAST_EDGES // 2:
@@ -155,7 +160,7 @@ def require_out_of_step(edges: LightEdges, period_ms: float) -> None:
 
 
 def require_certain(middle: float, sigma: float) -> None:
-    """Raise `OffsetUnknown` if the offset is too uncertain or lies at the end of the search range."""
+    """Raise `OffsetUnknown` if the offset is too uncertain or at the end of the search range."""
     if sigma > LARGEST_SIGMA_MS:
         raise OffsetUnknown(
             f"the offset is known only to ±{2 * sigma:.1f} ms (at most ±{2 * LARGEST_SIGMA_MS:.0f} ms). Measure for "
@@ -194,7 +199,7 @@ def states(series: LevelSeries, what: str) -> Floats:
 
 
 def edges_of(series: LevelSeries, what: str) -> LightEdges:
-    """Return the light's edges as one stream saw them.
+    """Return the edges of the light as seen by one stream.
 
     Raises:
         OffsetUnknown: the stream shows no such light.
@@ -210,7 +215,7 @@ def edges_of(series: LevelSeries, what: str) -> LightEdges:
     ]
     exposure = series.exposure_ms
     if exposure is None:
-        # An edge inside an exposure leaves a half-bright frame, so the share of such edges gives the exposure time.
+        # An edge inside an exposure leaves a half-bright frame, so the fraction of such edges gives the exposure time.
         seen = np.mean([after - before == 2 for before, after in changes]) if changes else 0.0
         exposure = float(min(1.0, float(seen) / (1 - 2 * CLEAR))) * period
     low, high, rising = [], [], []
@@ -218,12 +223,13 @@ def edges_of(series: LevelSeries, what: str) -> LightEdges:
         up = bool(level[after])
         if after - before == 2:
             inside = before + 1
-            # The light was on for this part of the exposure: the last part if it went on, the first if it went off.
+            # Length of time for which the light was on during the exposure: at its end if the light went on, at its
+            # start if it went off.
             part = exposure * float(np.clip(share[inside], 0, 1))
             at = times[inside] + exposure / 2 - part if up else times[inside] - exposure / 2 + part
             start = end = at
         else:
-            # A frame that counts as clear may still contain a little of the edge.
+            # A frame that counts as dark or bright may still contain a small part of the edge.
             start = times[before] + exposure * (0.5 - CLEAR)
             end = times[after] - exposure * (0.5 - CLEAR)
         middle, half = (start + end) / 2, max((end - start) / 2, FLOOR_MS)

@@ -1,4 +1,4 @@
-"""Offset measurement without a blinking light: from the IR camera's strobe, or from any slow change of light."""
+"""Measure the offset without a blinking light: from the strobe of the IR camera, or from any slow change of light."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from calib.timing.offset import (
 )
 
 BLOCKS = 20
-"""Blocks of the recording for the jackknife: errors of adjacent frames are correlated, errors of blocks are not."""
+"""Number of blocks into which the recording is divided for the jackknife. Errors of adjacent frames are correlated;
+errors of blocks are not."""
 GRID_MS = 10.0
 LEAST_CORRELATION = 0.8
 RIVAL_MS, RIVAL = 60.0, 0.03
-"""The offset is ambiguous if another one at least this far away has a correlation within this of the best."""
+"""The offset is ambiguous if another one, at least `RIVAL_MS` away, has a correlation that is less than `RIVAL` below
+the best."""
 LEAST_SECONDS = 10.0
 PHASES = 12
 LEAST_PHASES = 10
@@ -29,12 +31,13 @@ HARMONICS = 2
 
 
 def by_motion(first: LevelSeries, second: LevelSeries) -> TimeOffset:
-    """Measure the offset with light that changes smoothly and without rhythm: a hand waved in front of a lamp.
+    """Measure the offset with light that changes smoothly and without rhythm, such as a hand waved in front of a lamp.
 
-    Both streams are smoothed in the same way and compared at every offset. The slope then refines the best one.
+    Both streams are smoothed in the same way and compared at every offset. The best offset is then refined with the
+    slope of the levels.
 
     Raises:
-        OffsetUnknown: the streams show different changes, a rhythm, or too little.
+        OffsetUnknown: the streams show different changes, a rhythm, or too little change.
     """
     if min(first.times_ms.size, second.times_ms.size) < 2:
         raise OffsetUnknown("a stream has no frames.")
@@ -44,7 +47,7 @@ def by_motion(first: LevelSeries, second: LevelSeries) -> TimeOffset:
         raise OffsetUnknown(f"the streams overlap by less than {LEAST_SECONDS:.0f} s. Measure for longer.")
     width = max(first.period_ms, second.period_ms)
     grid = np.arange(start, end, GRID_MS)
-    # Twice the accepted range, so that a rhythm shows by its second match.
+    # Search twice the accepted range, so that a rhythm is recognised by its second match.
     lags = np.arange(-2 * RANGE_MS, 2 * RANGE_MS + 1, GRID_MS)
     wide = np.arange(start - 2 * RANGE_MS, end + 2 * RANGE_MS, GRID_MS)
     a, b = smooth(first, wide, width), smooth(second, grid, width)
@@ -77,9 +80,9 @@ def by_motion(first: LevelSeries, second: LevelSeries) -> TimeOffset:
 
 
 def smooth(series: LevelSeries, at: Floats, width: float) -> Floats:
-    """Resample a series at other times, with lines fitted in a Gaussian window of ``width`` ms.
+    """Return a series resampled at the times ``at``, with lines fitted in a Gaussian window of ``width`` ms.
 
-    Fitting lines, not means, keeps the frames' positions from shifting the result.
+    With lines, unlike with means, the positions of the frames in the window do not shift the result.
     """
     out = np.empty(at.size)
     times, levels = series.times_ms, series.levels
@@ -103,7 +106,10 @@ def correlation(a: Floats, b: Floats) -> float:
 
 
 def jackknife(fit: Floats, b: Floats) -> float:
-    """Return the standard deviation of `by_motion`'s next step, by leaving out blocks of the recording in turn."""
+    """Return the standard deviation of the last step of `by_motion`.
+
+    It is estimated by leaving out each block of the recording in turn.
+    """
     steps = []
     parts = np.array_split(np.arange(len(b)), BLOCKS)
     for part in parts:
@@ -115,10 +121,12 @@ def jackknife(fit: Floats, b: Floats) -> float:
 
 
 def by_strobe(first: LevelSeries, lit_ms: Floats) -> TimeOffset:
-    """Measure the offset with the IR camera's own strobe. The RGB camera must see it, so it must have no IR filter.
+    """Measure the offset with the strobe of the IR camera. The RGB camera must see the strobe, so it must have no IR
+    filter.
 
-    The strobe is on during the exposure of each lit frame. An RGB frame is the brighter the more its exposure overlaps
-    with the strobe, symmetrically before and after. ``lit_ms``: times of the second stream's lit frames.
+    The strobe is on during the exposure of each lit frame. The more the exposure of an RGB frame overlaps with the
+    strobe, the brighter the frame is, and this is symmetrical before and after. ``lit_ms``: times of the lit frames in
+    the second stream.
 
     Raises:
         OffsetUnknown: the RGB camera does not see the strobe, or both cameras run in step, so that every frame carries
@@ -141,9 +149,9 @@ def by_strobe(first: LevelSeries, lit_ms: Floats) -> TimeOffset:
             f"the cameras run in step: colour frames fall into only {filled} of {PHASES} parts of the strobe's period. "
             "Set one camera to another frame rate, or use a blinking light."
         )
-    # Remove slow changes of the room's light.
+    # Remove slow changes of the light in the room.
     levels = levels - np.interp(times, *trend(times, levels, 20 * period))
-    # Every part of the period gets the same weight, however many frames fall into it.
+    # Give every part of the period the same weight, however many frames fall into it.
     weights = 1 / np.sqrt(np.bincount(bins, minlength=PHASES)[bins])
     angles = 2 * np.pi * turns
     fit = np.column_stack(
@@ -157,7 +165,7 @@ def by_strobe(first: LevelSeries, lit_ms: Floats) -> TimeOffset:
         raise OffsetUnknown(
             "the colour camera does not see the strobe; most have an infrared filter. Use a blinking light."
         )
-    # Frames are brightest where the exposures coincide: time + offset = time of a lit frame.
+    # Frames are brightest if the exposures coincide, that is, if time + offset is the time of a lit frame.
     brightest = float(np.arctan2(values[2], values[1])) / (2 * np.pi)
     middle = -brightest * period
     sigma = float(np.hypot(noise / strength * period / (2 * np.pi), SYSTEMATIC_MS))
@@ -167,7 +175,7 @@ def by_strobe(first: LevelSeries, lit_ms: Floats) -> TimeOffset:
 
 
 def trend(times: Floats, levels: Floats, width: float) -> tuple[Floats, Floats]:
-    """Return times and mean levels in windows of ``width`` ms, which follow only slow changes."""
+    """Return times and mean levels of windows of ``width`` ms, which follow only slow changes."""
     window = np.floor((times - times[0]) / width).astype(int)
     _, which = np.unique(window, return_inverse=True)
     count = np.bincount(which)

@@ -1,1 +1,1 @@
-"""Programs that generate pages and drawings from code. `make docs-made` writes them; tests compare them."""
+"""Programs that generate pages and drawings from code. ``make docs-made`` runs them, and tests compare the results."""

@@ -1,7 +1,7 @@
-"""The sample response in README.md: the shipped model's response to the sample pair, shortened to the shown members.
+"""Write the sample response in README.md: the response of the shipped model to the sample pair, shortened.
 
-Run: ``python -m docs.make.answer`` after a change of the weights. `shortened` serves the test that holds the answer
-against a running service too.
+Run ``python -m docs.make.answer`` after a change of the weights. The test that compares the sample with a running
+service uses `shortened` too.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ BLOCK = re.compile(r"(<!-- printed[^>]*-->\n```json\n)(.*?)(```\n)", re.DOTALL)
 
 
 def shortened(shape: Any, answer: Any) -> Any:
-    """Return the part of ``answer`` that ``shape`` shows: its keys, and the named objects of a list.
+    """Return the part of ``answer`` that is in ``shape``: the same keys, and of lists the objects with the same names.
 
     Raises:
-        KeyError: the answer lacks something.
+        KeyError: ``answer`` lacks a key or an object.
     """
     if isinstance(shape, dict):
         return {key: shortened(value, answer[key]) for key, value in shape.items()}
@@ -36,7 +36,7 @@ def shortened(shape: Any, answer: Any) -> Any:
 
 
 def rounded(value: Any) -> Any:
-    """Return JSON with rounded numbers, for people."""
+    """Return a JSON value with its numbers rounded, for people."""
     if isinstance(value, dict):
         return {key: rounded(one) for key, one in value.items()}
     if isinstance(value, list):
@@ -45,7 +45,7 @@ def rounded(value: Any) -> Any:
 
 
 def lines(answer: dict[str, Any]) -> str:
-    """Return JSON with one line for each member of the answer."""
+    """Return JSON text with one line for each member of the answer."""
     members = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in answer.items()]
     return "{\n" + ",\n".join(members) + "\n}\n"
 

@@ -1,6 +1,7 @@
-"""``docs/architecture.svg``: the import rules, drawn from the contracts in pyproject.toml that import-linter checks.
+"""Draw ``docs/architecture.svg``: the import rules, from the contracts in pyproject.toml that import-linter checks.
 
-Run: ``python -m docs.make.architecture``. An arrow is drawn from a folder to each that no contract forbids it.
+Run ``python -m docs.make.architecture``. There is an arrow from a folder to each folder that no contract forbids it to
+import.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ PLACES = {
     "runtime": (560, 200),
     "synthetic": (320, 300),
 }
-"""Left and top edge of each folder's box. A new folder needs an entry."""
+"""Left and top edge of the box of each folder. A new folder needs an entry."""
 WORDS = {
     "service": "HTTP, kiosk, console",
     "export": "checkpoint to bundle",
@@ -39,18 +40,19 @@ Edges = dict[tuple[str, str], str]
 
 
 def linter() -> dict[str, Any]:
-    """Return the section of import-linter."""
+    """Return the section of pyproject.toml for import-linter."""
     found: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
     return found
 
 
 def forbidding(rules: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the contracts that forbid a folder to import others; those of layers are about the inside of a folder."""
+    """Return the contracts that forbid a folder to import others. Contracts on layers apply inside a folder and are
+    left out."""
     return [contract for contract in rules["contracts"] if contract["type"] == "forbidden"]
 
 
 def allowed(rules: dict[str, Any] | None = None) -> Edges:
-    """Return (importer, imported) → the only part that may import it; "" for all. From the forbidden contracts."""
+    """Return (importer, imported) → the only part of the importer that may import the other; "" for all parts."""
     rules = rules or linter()
     houses: list[str] = list(rules["root_packages"])
     edges = {(a, b): "" for a in houses for b in houses if a != b}
@@ -75,7 +77,7 @@ def allowed(rules: dict[str, Any] | None = None) -> Edges:
 
 
 def without_heavy(rules: dict[str, Any] | None = None) -> set[str]:
-    """Return the folders that a contract forbids to import any of `HEAVY`."""
+    """Return the folders that are forbidden to import any package in `HEAVY`."""
     rules = rules or linter()
     return {
         house
@@ -91,7 +93,7 @@ def without_heavy(rules: dict[str, Any] | None = None) -> set[str]:
 
 
 def border(name: str, towards: str) -> tuple[float, float]:
-    """Return the point at which the line between the centres of two boxes leaves the first."""
+    """Return the point at which the line between the centres of two boxes leaves the first box."""
     x, y = PLACES[name][0] + WIDTH / 2, PLACES[name][1] + HEIGHT / 2
     dx, dy = PLACES[towards][0] + WIDTH / 2 - x, PLACES[towards][1] + HEIGHT / 2 - y
     scale = min(WIDTH / 2 / abs(dx) if dx else 9e9, HEIGHT / 2 / abs(dy) if dy else 9e9)
@@ -99,7 +101,7 @@ def border(name: str, towards: str) -> tuple[float, float]:
 
 
 def svg(edges: Edges, light: set[str]) -> str:
-    """Return the drawing."""
+    """Return the drawing as SVG."""
     out = [
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 410" role="img" font-family="sans-serif"'
         ' font-size="13">',
@@ -139,7 +141,7 @@ def drawing() -> str:
     """Return the drawing of the current contracts.
 
     Raises:
-        LookupError: a folder has no place in it.
+        LookupError: a folder is missing in `PLACES`.
     """
     rules = linter()
     homeless = set(rules["root_packages"]) ^ set(PLACES)

@@ -1,4 +1,4 @@
-"""``docs/commands.md``, generated from every command's ``--help``. Run: ``python -m docs.make.commands``."""
+"""Generate ``docs/commands.md`` from the ``--help`` of every command. Run ``python -m docs.make.commands``."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class CommandHelp:
 
 
 class _Found(BaseException):
-    """Raised to get an application before it starts."""
+    """Raised to get hold of an application before it starts."""
 
     def __init__(self, app: typer.Typer) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class _Found(BaseException):
 
 
 def application(entry: str) -> typer.Typer:
-    """Return the application that a console script, ``module:function``, runs."""
+    """Return the application that a console script runs. ``entry``: ``module:function``."""
     module, _, function = entry.partition(":")
 
     def stop(app: typer.Typer, *args: object, **named: object) -> None:

@@ -1,7 +1,7 @@
-"""``docs/console.png``: the console's result card for the shipped model, taken in headless Chromium.
+"""Create ``docs/console.png``: the result card of the console with the shipped model, taken in headless Chromium.
 
-Run: ``make docs-picture``. Needs Debian's ``chromium`` and ``chromium-driver``. Take it again when the weights or the
-console change.
+Run ``make docs-picture`` after a change of the weights or of the console. Needs Debian's ``chromium`` and
+``chromium-driver``.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from docs.make.serving import serving
 PICTURE = Path(__file__).parents[1] / "console.png"
 WIDTH, HEIGHT = 900, 500
 COLOURS = 128
-"""Enough for a page with two small pictures, at a quarter of the size of true colour."""
+"""Number of colours: enough for a page with two small pictures, at a quarter of the size of true colour."""
 WAIT_S = 60
 SAMPLE = "Math.random = () => 0"
-"""The page draws its sample by chance; the picture is of one and the same person each time."""
+"""Script that fixes the random choice of the sample, so that the picture always shows the same person."""
 LOADED = "return [...document.querySelectorAll('#crops img')].every(i => i.complete && i.naturalWidth)"
 
 
@@ -62,7 +62,7 @@ def result_card(address: str) -> bytes:
 
 
 def small(png: bytes) -> bytes:
-    """Return the picture within `WIDTH` by `HEIGHT`, cut below, with a palette."""
+    """Return the picture reduced to `WIDTH`, cut off at `HEIGHT`, with a palette of colours."""
     picture = Image.open(io.BytesIO(png)).convert("RGB")
     if picture.width > WIDTH:
         picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)

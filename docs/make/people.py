@@ -1,8 +1,8 @@
-"""The sample pairs of path-traced people, shipped with the package.
+"""Render the sample pairs of path-traced people that are shipped with the package.
 
-Run: ``python -m docs.make.people`` after a change of the path tracer; needs the extra ``render`` and MakeHuman's data.
-About 15 minutes of one core. The people are among those that no training has seen. They were chosen by eye, for faces
-that are large and well lit; no score was looked at.
+Run ``python -m docs.make.people`` after a change of the path tracer. It needs the extra ``render`` and MakeHuman's
+data, and takes about 15 minutes on one core. The people were not used in any training. They were chosen by eye for
+large, well-lit faces, without looking at scores.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ CHOSEN: dict[str, tuple[int, ...]] = {
     "mask_silicone": (3170, 3172),
     "partial": (3182, 3180),
 }
-"""Subjects of each species."""
+"""Subjects rendered for each species."""
 
 
 def encoded(image: NDArray[np.uint8], quality: int) -> bytes:
-    """Return uint8 [H, W, 1 or 3], RGB order, as JPEG."""
+    """Return an image, uint8 [H, W, 1 or 3] in RGB order, as JPEG."""
     pixels = image[:, :, ::-1] if image.shape[2] == 3 else image
     good, data = cv2.imencode(".jpg", np.ascontiguousarray(pixels), [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert good
@@ -42,7 +42,7 @@ def encoded(image: NDArray[np.uint8], quality: int) -> bytes:
 
 
 def main() -> None:
-    """Render what is missing."""
+    """Render the missing pairs."""
     FOLDER.mkdir(exist_ok=True)
     facts = json.loads((FOLDER / FACTS).read_text()) if (FOLDER / FACTS).exists() else {}
     for species, subjects in CHOSEN.items():

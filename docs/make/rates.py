@@ -1,4 +1,4 @@
-"""The tables of ``docs/operating-points.md``, computed. Run: ``python -m docs.make.rates``."""
+"""Compute the tables in ``docs/operating-points.md``. Run ``python -m docs.make.rates``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ TRIALS = (10, 30, 100, 200, 300, 400, 1000)
 
 
 def fewest(errors: int, claim: float) -> int:
-    """Return the fewest presentations with ``errors`` among them whose upper limit does not exceed ``claim``."""
+    """Return the smallest number of presentations that supports a claimed rate.
+
+    With ``errors`` errors among them, the upper limit of the interval does not exceed ``claim``.
+    """
     low = high = max(errors, 1)
     while clopper_pearson(errors, high)[1] > claim:
         high *= 2

@@ -1,4 +1,4 @@
-"""Runs ``adsn-serve`` with the shipped model, for programs that use its responses."""
+"""Run ``adsn-serve`` with the shipped model, for programs that use its responses."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def serving() -> Iterator[str]:
-    """Run the service on a free port; yield its address once it is ready.
+    """Run the service on a free port, and yield its address once it is ready.
 
     Raises:
-        SystemExit: it did not start.
+        SystemExit: the service did not start.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ADSN_")}
     command = [sys.executable, "-c", "from service.cli.serve import main; main()", "--port", "0"]

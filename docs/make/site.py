@@ -1,7 +1,7 @@
 """Build the site with Zensical: ``python -m docs.make.site``.
 
-Zensical runs no hooks of a project. So the pages are put together in a folder of their own first: those of ``docs/``
-and those that lie beside it, with links as the site has them, and a navigation that forgets none.
+Zensical does not support hooks. So the pages are first put together in a temporary folder: those in ``docs/`` and those
+next to it, with links adapted to the site, and a navigation that lists all of them.
 """
 
 from __future__ import annotations
@@ -26,14 +26,17 @@ DEPLOYMENT = ("deploy", "container", "kubernetes", "compose", "scal", "install",
 
 
 def beside() -> dict[str, str]:
-    """Return page of the repository → its path in the site."""
+    """Return page outside ``docs/`` → its path in the site."""
     found = [*ROOT.glob("benchmarks/*.md"), *ROOT.glob("models/*/MODEL_CARD.md")]
     return {**{path.relative_to(ROOT).as_posix(): path.relative_to(ROOT).as_posix() for path in found}, **RENAMED}
 
 
 def rewritten(text: str, place: str, pages: dict[str, str], exists: Callable[[str], bool]) -> str:
-    """Return ``text`` of the page at ``place`` with the site's links. ``pages``: see `beside`. ``exists``: whether
-    ``docs/`` has a file. Links to files outside the site, such as code, become plain text."""
+    """Return ``text``, of the page at ``place``, with its links adapted to the site.
+
+    ``pages``: see `beside`. ``exists``: whether a file exists in ``docs/``. Links to files outside the site, such as
+    code, become plain text.
+    """
     source = next((repository for repository, site in pages.items() if site == place), f"docs/{place}")
 
     def link(match: re.Match[str]) -> str:
@@ -57,14 +60,14 @@ def rewritten(text: str, place: str, pages: dict[str, str], exists: Callable[[st
         return f"{sign}[{words}]({posixpath.relpath(site, posixpath.dirname(place) or '.')}{mark}{anchor})"
 
     parts = re.split(r"(^ *```.*?^ *```$|`[^`\n]*`)", text, flags=re.MULTILINE | re.DOTALL)
-    # A link's text may contain code, so replace code with placeholders instead of splitting at it.
+    # The text of a link may contain code, so replace code with placeholders instead of splitting the text at it.
     codes = [part for part in parts[1::2]]
     marked = "".join(part if n % 2 == 0 else f"\0{n // 2}\0" for n, part in enumerate(parts))
     return re.sub("\0(\\d+)\0", lambda m: codes[int(m[1])], LINK.sub(link, marked))
 
 
 def navigation(nav: list[Any], pages: list[str]) -> list[Any]:
-    """Return ``nav`` with the ``pages`` that it does not list added under the fitting heading."""
+    """Return ``nav`` with the missing ``pages`` added under suitable headings."""
     named = set(re.findall(r"[\w./-]+\.md", str(nav)))
     sections: dict[str, list[str]] = {"Deployment": [], "Reference": [], "Measurements": []}
     for page in pages:
@@ -80,7 +83,7 @@ def navigation(nav: list[Any], pages: list[str]) -> list[Any]:
 
 
 def put_together(folder: Path) -> None:
-    """Write the pages, and the configuration that builds them, to ``folder``."""
+    """Write the pages, and the configuration for the site builder, to ``folder``."""
     import yaml
 
     docs, pages = folder / "docs", beside()
@@ -103,7 +106,7 @@ def put_together(folder: Path) -> None:
 
 
 def main() -> int:
-    """Build the site; return Zensical's exit code."""
+    """Build the site, and return the exit code of Zensical."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--site", type=Path, default=ROOT / "site", help="folder of the site; default: site")
     parser.add_argument("--pages", type=Path, default=ROOT / "build" / "site", help="folder of the pages put together")
@@ -112,7 +115,7 @@ def main() -> int:
     command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
     code = subprocess.run(command, cwd=options.pages, check=False).returncode
     if code == 0:
-        # Zensical writes only below its project.
+        # Zensical writes only to folders inside its project.
         shutil.rmtree(options.site, ignore_errors=True)
         shutil.copytree(options.pages / "site", options.site)
     return code

@@ -1,8 +1,8 @@
-"""Model bundles: reads the manifest and verifies each file before use. Nothing is unpickled.
+"""Model bundles: read the manifest and verify each file before use. Nothing is unpickled.
 
-A bundle is a folder with ``manifest.json`` and the files that it names by relative path, size and SHA-256. Each file
-is read once and the digest is checked on the bytes that are returned, so a file cannot be swapped between check and
-use. Engines receive models as bytes, so external-data paths are never followed.
+A bundle is a folder with ``manifest.json`` and the files that it names by relative path, size and SHA-256. Each file is
+read once and the digest is checked on the bytes that are returned, so a file cannot be swapped between check and use.
+Engines receive models as bytes, so external-data paths are never followed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from runtime.imaging.crop import CropRule
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_FILE_BYTES = 256 << 20
-"""Far above any model of this network; a larger file is a mistake or an attempt to exhaust memory."""
+"""Maximum size of a file, far above that of any model of this network. A larger file is a mistake or an attempt to
+exhaust memory."""
 
 Int8Artifact = Literal["int8-cpu", "int8-trt", "int8-trt11"]
 FileRole = Literal[
@@ -42,10 +43,12 @@ class ManifestEntry(BaseModel):
 
 
 class FileEntry(ManifestEntry):
-    """One file. ``shipped`` is False for large files that are built locally and may be absent.
+    """One file of a bundle.
 
-    ``float_inputs``: the model takes its uint8 inputs as float32 with the same values, 0 to 255, because its engine's
-    parser does not accept uint8."""
+    ``shipped``: False for large files that are built locally and may be absent. ``float_inputs``: whether the model
+    takes its uint8 inputs as float32 with the same values, 0 to 255, because the parser of its engine does not accept
+    uint8.
+    """
 
     role: FileRole
     path: str
@@ -71,7 +74,7 @@ class CropEntry(ManifestEntry):
 
 
 class RateEntry(ManifestEntry):
-    """Errors and presentations, with the two-sided 95 % Clopper-Pearson interval."""
+    """Error rate: number of errors and presentations, with the two-sided 95 % Clopper-Pearson interval."""
 
     errors: int
     trials: int
@@ -113,8 +116,9 @@ class Calibration(ManifestEntry):
 class Parity(ManifestEntry):
     """Differences between an INT8 artifact and FP32 on held-out pairs.
 
-    ``execution``: ``served`` uses the kernels that serve; ``literal`` computes every Q/DQ step by step, as another
-    engine's kernels must reproduce it."""
+    ``execution``: ``served`` if measured with the kernels that serve; ``literal`` if every Q/DQ node was computed step
+    by step, which is the reference for the kernels of other engines.
+    """
 
     artifact: Int8Artifact
     execution: Literal["served", "literal"]
@@ -172,7 +176,7 @@ class Manifest(ManifestEntry):
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """An opened bundle. Files are read and verified on demand."""
+    """An open bundle. Files are read and verified on demand."""
 
     folder: Path
     manifest: Manifest
@@ -181,7 +185,7 @@ class Bundle:
         """Return the manifest's entry for ``role``.
 
         Raises:
-            BundleMissing: the manifest has none.
+            BundleMissing: the manifest has no such entry.
         """
         for entry in self.manifest.files:
             if entry.role == role:
@@ -192,7 +196,7 @@ class Bundle:
         """Return the verified bytes of the file with ``role``.
 
         Raises:
-            BundleMissing: the manifest does not name it, or it does not exist.
+            BundleMissing: the manifest does not name the file, or it does not exist.
             UnsafePath: the path leaves the folder or follows a link.
             DigestMismatch: size or SHA-256 differ from the manifest.
         """
@@ -211,7 +215,7 @@ class Bundle:
         return data
 
     def verify(self) -> None:
-        """Read and check every file that must exist, and every optional file that does."""
+        """Verify every required file, and every optional file that exists. Raises the same errors as `read`."""
         for entry in self.manifest.files:
             if entry.shipped or (self.folder / entry.path).exists():
                 self.read(entry.role)
@@ -224,8 +228,9 @@ def open_bundle(folder: Path, public_key: Path | None = None) -> Bundle:
 
     Raises:
         BundleMissing: there is no such folder, or it has no manifest.
-        SignatureMissing, SignatureInvalid: as `runtime.bundle.signature.require_signature`.
-        ManifestInvalid: not JSON, of an unknown schema, or contradictory; the message names the entry.
+        SignatureMissing, SignatureInvalid: see `runtime.bundle.signature.require_signature`.
+        ManifestInvalid: the manifest is not JSON, has an unknown schema, or contradicts itself. The message names the
+            entry.
     """
     if not folder.is_dir():
         raise BundleMissing(
@@ -240,10 +245,10 @@ def open_bundle(folder: Path, public_key: Path | None = None) -> Bundle:
 
 
 def parse_manifest(data: bytes, where: str) -> Manifest:
-    """Parse a manifest. ``where`` names it in errors.
+    """Parse a manifest. ``where``: name of the manifest in error messages.
 
     Raises:
-        ManifestInvalid: as for `open_bundle`.
+        ManifestInvalid: see `open_bundle`.
     """
     try:
         manifest = Manifest.model_validate_json(json.dumps(migrate(json.loads(data))))
@@ -274,7 +279,7 @@ def _require_plain(path: str, where: str) -> None:
 
 
 def _read_inside(folder: Path, path: str, limit: int, *, shipped: bool) -> bytes:
-    """Read at most ``limit`` + 1 bytes of ``path`` under ``folder``, without following links below ``folder``."""
+    """Return at most ``limit`` + 1 bytes of ``path`` in ``folder``, without following links inside ``folder``."""
     _require_plain(path, str(folder))
     *parents, name = PurePosixPath(path).parts
     directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -283,7 +288,7 @@ def _read_inside(folder: Path, path: str, limit: int, *, shipped: bool) -> bytes
             inner = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
             os.close(directory)
             directory = inner
-        # Non-blocking, so that a pipe in the file's place cannot block the process.
+        # Non-blocking, so that a named pipe in place of the file cannot block the process.
         file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
     except FileNotFoundError as error:
         made = "" if shipped else " This file is not shipped: build it with adsn-export from the bundle's checkpoint."

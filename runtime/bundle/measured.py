@@ -1,4 +1,4 @@
-"""What a bundle's manifest says of its error rates: which species got through too often when it was measured."""
+"""Find the attack species that, according to the manifest of a bundle, were accepted too often."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import Literal
 from runtime.bundle.manifest import Manifest, RateEntry
 
 APCER_LIMIT = 0.20
-"""Share of a species' presentations that may get through before an export asks and a service warns.
+"""APCER of a species above which an export is refused unless it is accepted explicitly, and above which a service
+warns.
 
-Android's compatibility definition (7.3.10) draws the same line: a biometric whose spoof acceptance rate is above 20 %
-belongs to class 1, a convenience that applications may not rely on.
+Android's compatibility definition (7.3.10) uses the same limit: a biometric with a spoof acceptance rate above 20 %
+belongs to class 1, on which applications may not rely.
 """
 
 PREFIX = "apcer."
-"""Of a species' entry among the rates of a parity entry."""
+"""Prefix of the names of APCER entries among the rates of a parity entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredApcer:
-    """Presentations of one attack species that were taken for bona fide, among all of them, on one data set."""
+    """Measured APCER of one attack species on one data set, as accepted and all presentations."""
 
     species: str
     errors: int
@@ -30,7 +31,7 @@ class MeasuredApcer:
 
     @property
     def rate(self) -> float:
-        """Fraction that got through; 0 without presentations."""
+        """Fraction of presentations that were accepted; 0 without presentations."""
         return self.errors / self.trials if self.trials else 0.0
 
     def __str__(self) -> str:
@@ -40,7 +41,8 @@ class MeasuredApcer:
 def apcer_over_limit(manifest: Manifest, precision: Literal["fp32", "int8"]) -> list[MeasuredApcer]:
     """Return the species that got through more often than `APCER_LIMIT`, each with its highest rate, worst first.
 
-    Counts the development set at the default operating point and the test sets of the export, as served.
+    The rates are those on the development set at the default operating point, and those on the test sets of the export,
+    measured as served.
     """
     worst: dict[str, MeasuredApcer] = {}
     for found in _measured(manifest, precision):

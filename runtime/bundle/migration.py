@@ -1,6 +1,6 @@
 """Migration of manifests from earlier schemas to the current one.
 
-Nothing is guessed: a field that the old schema lacks gets the value that the old version always used.
+No value is guessed: a field that the old schema lacks gets the value that the old version always used.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ SCHEMA_VERSION = 2
 
 
 def _from_1(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Migrate schema 1, which had one INT8 artifact, for CPUs, and measured it as served."""
+    """Migrate schema 1, in which the only INT8 artifact was the one for CPUs, measured as served."""
     parity = [{"artifact": "int8-cpu", "execution": "served", **entry} for entry in manifest.get("parity", [])]
     return {**manifest, "schema_version": 2, "parity": parity}
 

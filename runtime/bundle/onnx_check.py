@@ -1,9 +1,9 @@
 """Checks of an ONNX file before a runtime loads it: only this network's operators, and all weights inside the file.
 
-The digest proves that a file is the one that was exported. This check ensures that even an exported and signed file
-can do nothing but compute. It parses the protocol buffer itself, so serving does not need the ``onnx`` package. It runs
-before a session is created, because a small file can request gigabytes on its first run. Field numbers are those of
-onnx.proto in ONNX 1.16.
+The digest proves that a file is the one that was exported. This check ensures that even an exported and signed file can
+do nothing but compute. It parses the protocol buffer itself, so that serving does not need the ``onnx`` package. It
+runs before a session is created, because even a small file can make ONNX Runtime allocate gigabytes on the first run.
+Field numbers are those of onnx.proto in ONNX 1.16.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OPERATORS = frozenset(
         *("Slice", "Sqrt", "Sub", "Transpose", "Unsqueeze"),
     ]
 )
-"""Operators in this network's graphs. None produces a tensor larger than its inputs and weights imply."""
+"""Operators used in the graphs of this network. The size of each one's output is bounded by its inputs and weights."""
 OPSETS = range(13, 22)
 MAX_NODES = 4096
 MAX_BYTES = 256 << 20
@@ -43,7 +43,7 @@ WireField = tuple[int, int | memoryview]
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """Facts found by the check: opset, number of nodes, bytes of weights."""
+    """Result of the check: opset, number of nodes, bytes of weights."""
 
     opset: int
     nodes: int
@@ -100,12 +100,13 @@ def _message(value: int | memoryview) -> memoryview:
 
 
 def check_model(data: bytes, where: str) -> ModelFacts:
-    """Check a serialised model. ``where`` names it in errors.
+    """Check a serialised model and return its facts. ``where``: name of the model in error messages.
 
     Raises:
-        NotAModel: not an ONNX model, too large, or with parts that this project never writes (functions, subgraphs).
+        NotAModel: the data is not an ONNX model, is too large, or has parts that this project never writes (functions,
+            subgraphs).
         ExternalData: values are stored outside the file.
-        UnknownOpset, UnknownOperator: this version does not support it.
+        UnknownOpset, UnknownOperator: this version does not support the opset or an operator.
         WeightsNotFinite: a weight is NaN or infinite.
     """
     if len(data) > MAX_BYTES:

@@ -1,7 +1,7 @@
 """Detached Ed25519 signatures of a bundle's manifest, which names every file by its digest.
 
 Signatures are optional. Digests detect damage; a signature proves who made the bundle. If a public key is configured,
-a bundle without that key's signature is not loaded.
+only bundles signed with the matching private key are loaded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from runtime.core.user_text import without_mark
 SIGNATURE = "manifest.sig"
 MAX_SIGNATURE_BYTES = 256
 CONTEXT = b"adsn bundle manifest\0"
-"""Prefix of the signed bytes, so that a signature made for another purpose is never valid for a bundle."""
+"""Prefix of the signed bytes. Because of it, a signature made for another purpose is never valid for a bundle."""
 
 
 def _ed25519() -> Any:
@@ -100,11 +100,12 @@ def sign_manifest(manifest: bytes, private_key: Path) -> bytes:
 
 
 def require_signature(manifest: bytes, signature: bytes | None, public_key: Path, where: str) -> None:
-    """Require that ``signature`` is the signature of ``manifest`` by ``public_key`` (PEM).
+    """Verify that ``signature`` is a signature of ``manifest`` by the owner of ``public_key`` (PEM). ``where``: name of
+    the bundle in error messages.
 
     Raises:
         SignatureMissing: there is no signature.
-        SignatureInvalid: it is damaged, or was made with another key or for another bundle.
+        SignatureInvalid: the signature is damaged, or was made with a different key or for a different bundle.
         ConfigError: the key cannot be used. EngineUnavailable: cryptography is not installed.
     """
     key = read_public_key(public_key)

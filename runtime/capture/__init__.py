@@ -1,4 +1,4 @@
-"""Frame sources. Only `simulated.rig` imports the simulated world; nothing else in runtime does."""
+"""Frame sources. Within ``runtime``, only `simulated.rig` imports the package ``synthetic``."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Checks of a rig's camera addresses that do not open a camera."""
+"""Check a rig's camera addresses without opening a camera."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_cameras(addresses: Mapping[Modality, str]) -> None:
             raise ConfigError(f"rig.{modality}: {error.message}") from error
     for (one, first), (other, second) in itertools.combinations(cameras.items(), 2):
         if (device := _device(first)) and device == _device(second):
-            # The message shows the redacted addresses: the device itself may hold a password.
+            # The message shows the redacted addresses, because the key may contain a password.
             raise ConfigError(
                 f"rig.{one} and rig.{other} name the same camera: {first.text} and {second.text}. Use another camera "
                 "for one of them; adsn-rig list shows the cameras of this machine."
@@ -37,7 +37,10 @@ def check_cameras(addresses: Mapping[Modality, str]) -> None:
 
 
 def _device(camera: CameraUri) -> str:
-    """Return a key that all addresses of one camera share; empty for kinds that supply several modalities at once."""
+    """Return a key that is the same for all addresses of one camera.
+
+    It is empty for schemes that supply several modalities.
+    """
     if camera.scheme in ("v4l2", "opencv") and "://" not in camera.path:
         number = camera.path.removeprefix("/dev/video")
         # Resolve udev's symbolic links, so that a link and the node it points to get the same key.

@@ -1,13 +1,14 @@
-"""Map a device's clock to the host's clock from frame arrival times alone.
+"""Map a device's clock to the host's clock, using only the arrival times of frames.
 
 A frame arrives later than its timestamp by at least the shortest transport delay, and often by more. Plotted over
-device time, arrival minus timestamp is therefore a cloud with a sharp lower edge, whose slope is the drift between the
-clocks. Averages and least squares follow the cloud and are off by its mean delay. The edge is followed by the line that
-stays below the cloud and is highest at the cloud's middle (L. Zhang, Z. Liu, C. H. Xia, "Clock synchronization
-algorithms for network measurements", INFOCOM 2002). That line is the edge of the lower convex hull over the middle.
+device time, arrival minus timestamp is therefore a cloud of points with a sharp lower edge. The slope of that edge is
+the drift between the clocks. A mean or a least-squares line would follow the middle of the cloud and be off by the mean
+delay. Instead this module fits the line that stays below all points and is highest in the middle of the cloud, which is
+the edge of the lower convex hull at that place (L. Zhang, Z. Liu, C. H. Xia, "Clock synchronization algorithms for
+network measurements", INFOCOM 2002).
 
-The shortest delay itself stays in the result, because arrival times cannot reveal it. It is a constant and part of the
-stream's offset. Cameras of the kernel's video drivers need no mapping: their timestamps already are CLOCK_MONOTONIC.
+The result is late by the shortest delay, which arrival times cannot reveal. It is constant, so the calibrated offset of
+the stream includes it. V4L2 cameras need no mapping: their timestamps are already CLOCK_MONOTONIC.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from runtime.core.units import MS
 
 _WINDOW_NS = 10_000 * MS
 _SETTLED_NS = 2_000 * MS
-"""A slope over a shorter span would be noise, so the lowest point alone is used."""
+"""Minimum time span for a slope. Over a shorter span the slope would be noise, so only the lowest point is used."""
 _MAX_DRIFT = 1e-3
-"""Good quartz drifts by up to 100 ppm, bad quartz by up to 300. No clock drifts by more than this."""
+"""Maximum drift that is accepted. Good quartz crystals drift by up to 100 ppm, bad ones by up to 300 ppm."""
 _MAX_POINTS = 1024
 _EARLY_NS = 5 * MS
 _EARLY_AT_FIRST_NS = 100 * MS
@@ -44,15 +45,15 @@ class HostTime:
 
 
 class DeviceClock:
-    """Mapping of one device's timestamps to the host's clock. Streaming, without I/O; keeps at most 1,024 arrivals.
+    """Mapping of one device's timestamps to the host's clock. No I/O; keeps at most 1,024 arrivals.
 
     ``tick_ns``: nanoseconds per count (1000 for microseconds; a Fraction if it is not a whole number). ``bits``: width
-    of a counter that wraps; 0 for one that does not. ``window_ns``: how long arrivals are kept.
+    of the counter if it wraps; 0 if it does not. ``window_ns``: how long arrivals are kept.
 
-    A step of the device's clock of at least 15 ms forward or 30 ms back starts a new stream generation. It does so at
-    once when a frame arrives earlier than possible or the timestamps go back. Frames that are merely late may have been
-    delayed, so then it takes eight late frames in a row over 0.4 s. Smaller steps are absorbed as old arrivals leave
-    the window.
+    If the device's clock steps by at least 15 ms forward or 30 ms back, a new generation starts. A step is recognised
+    at once if a frame arrives earlier than possible or timestamps go back. Late frames may only have been delayed, so a
+    step is assumed after eight late frames in a row over at least 0.4 s. Smaller steps are absorbed as old arrivals
+    leave the window.
 
     Raises:
         ValueError: the tick or the window is not above 0, or the width is negative.
@@ -79,7 +80,7 @@ class DeviceClock:
         return len(self._points)
 
     def update(self, ticks: int, t_arrival_ns: int) -> HostTime:
-        """Map a frame's timestamp, in the device's counts, and learn from its arrival time on the host's clock."""
+        """Map a frame's timestamp ``ticks``, in counts of the device, and refine the mapping with its arrival time."""
         ticks = self._unwrap(ticks, t_arrival_ns)
         device = int(ticks * self._tick)
         if self._stepped(device, t_arrival_ns):
@@ -88,7 +89,7 @@ class DeviceClock:
         if not self._points:
             self._start(device, t_arrival_ns - device)
         self._arrival = t_arrival_ns
-        if not self._late:  # a late arrival says nothing about the edge
+        if not self._late:  # a late arrival does not help to locate the edge
             self._learn(device - self._zero, t_arrival_ns - device - self._base)
         host = device + self._base + round(self._edge(device - self._zero))
         return HostTime(host, self.generation)
@@ -96,8 +97,8 @@ class DeviceClock:
     def _unwrap(self, ticks: int, arrival: int) -> int:
         if self._ticks is not None and self._wrap:
             step = (ticks - self._ticks) % self._wrap
-            # During a pause the counter may have wrapped several times; the host's clock tells how often. A timestamp
-            # that went back looks like one full wrap that the host's clock did not see.
+            # During a pause the counter may have wrapped several times; the time elapsed on the host's clock shows how
+            # often. A timestamp that went back would count as a wrap, but the elapsed time rules that out.
             elapsed = (arrival - self._arrival) / self._tick
             ticks = self._ticks + step + round((elapsed - step) / self._wrap) * self._wrap
         self._ticks = ticks
@@ -108,7 +109,7 @@ class DeviceClock:
             return False
         x = device - self._zero
         above = arrival - device - self._base - self._edge(x)
-        # All of the first frames may have been delayed; the first one that was not must not count as a step.
+        # All of the first frames may have been delayed. The first frame without a delay must then not count as a step.
         settled = x - self._points[0][0] >= _SETTLED_NS
         if x <= self._points[-1][0] or above < (-_EARLY_NS if settled else -_EARLY_AT_FIRST_NS):
             return True
@@ -116,12 +117,12 @@ class DeviceClock:
             self._late = 0
             return False
         if self._late == 0:
-            self._late_since = arrival  # delayed frames arrive in one burst, so they are late only briefly
+            self._late_since = arrival  # delayed frames arrive in one burst, so frames are late only briefly
         self._late += 1
         return self._late >= _LATE_FRAMES and arrival - self._late_since >= _LATE_FOR_NS
 
     def _start(self, device: int, difference: int) -> None:
-        """Start over. Points are stored relative to the first one, which keeps them small enough for floats."""
+        """Start over. Points are stored relative to the first one, so that they are small enough for floats."""
         self._zero, self._base = device, difference
         self._points: deque[tuple[int, int]] = deque()
         self._hull: list[tuple[int, int]] = []
@@ -134,8 +135,8 @@ class DeviceClock:
         points = self._points
         points.append((x, y))
         self._sum += x
-        # The oldest point is always a corner of the hull, so dropping it means rebuilding the hull. A tenth of a window
-        # is dropped at a time to do that rarely.
+        # The oldest point is always a corner of the hull, so the hull must be rebuilt when that point is dropped. To do
+        # that rarely, a tenth of a window is dropped at a time.
         if x - points[0][0] > 11 * self._window // 10 or len(points) > _MAX_POINTS:
             least = len(points) - 9 * _MAX_POINTS // 10 if len(points) > _MAX_POINTS else 0
             while x - points[0][0] > self._window or least > 0:

@@ -8,10 +8,11 @@ from runtime.core.errors import CameraUnsupported
 
 
 def require_ffmpeg(name: str) -> None:
-    """Raise a helpful error before OpenCV is called, which would say only that it could not open the video.
+    """Check that OpenCV can decode video. Without this check OpenCV would say only that it could not open the video.
 
     Raises:
-        CameraUnsupported: OpenCV was built without FFmpeg; ``name`` is the address or file that needs it.
+        CameraUnsupported: OpenCV was built without FFmpeg. The message contains ``name``, the address or file that
+            needs it.
     """
     if not cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG):
         raise CameraUnsupported(

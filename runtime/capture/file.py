@@ -1,7 +1,8 @@
-"""A video file or a folder of images, played like a camera: in real time, once or in a loop.
+"""A video file or a folder of images as a camera: played in real time, once or in a loop.
 
-``file:rgb.mkv`` and ``file:ir.mkv`` for two modalities, opened together, play on one clock: their first frames show the
-same moment. Times are those of the file. Use mcap: for recordings with exact times and the full bit depth.
+Two files opened together for two modalities, such as ``file:rgb.mkv`` and ``file:ir.mkv``, play on one clock: their
+first frames must show the same moment. Frame times are those of the file. For recordings with exact times and full bit
+depth use ``mcap:``.
 """
 
 from __future__ import annotations
@@ -43,11 +44,11 @@ DEFAULT_FPS = 30.0
 TOGETHER_NS, LEAD_NS = 250_000_000, 500_000_000
 """Clips opened within ``TOGETHER_NS`` of each other start together, ``LEAD_NS`` after the first was opened."""
 TimedImage = tuple[int, NDArray[Any] | str]
-"""Media time in ns since the start, and the image, or what is wrong with it if it cannot be decoded."""
+"""Media time in ns since the start, and the image, or an error message if it cannot be decoded."""
 
 
 class Clip(Protocol):
-    """A clip that can be played. Each call of ``frames`` starts from the beginning."""
+    """A clip that can be played. Each call of ``frames`` starts at the beginning."""
 
     name: str
     format: str
@@ -57,7 +58,7 @@ class Clip(Protocol):
 
 
 class VideoClip:
-    """A video file, decoded by FFmpeg to 8-bit BGR. ``fps``: 0 to use the file's own times."""
+    """A video file, decoded by FFmpeg to 8-bit BGR. ``fps``: frame rate, or 0 to use the times in the file."""
 
     def __init__(self, path: Path, fps: float, name: str) -> None:
         self.name, self._path, self._given = name, path, fps
@@ -69,7 +70,7 @@ class VideoClip:
 
     def _open(self) -> cv2.VideoCapture:
         require_ffmpeg(self.name)
-        # Other backends put the first frame one period after the start.
+        # Only FFmpeg puts the first frame at time 0; other backends put it one period later.
         capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
         if not capture.isOpened():
             capture.release()
@@ -83,7 +84,7 @@ class VideoClip:
             while capture.grab():
                 at = round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
                 if self._given or at <= last:
-                    # Use the frame rate if the stream has no times of its own or they do not advance.
+                    # Use the frame rate if the stream has no times or they do not advance.
                     at = max(round(number * 1e9 / self.fps), last + 1)
                 last, number = at, number + 1
                 whole, pixels = capture.retrieve()
@@ -112,7 +113,7 @@ class ImageSequenceClip:
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether a path names images rather than a video."""
+    """Return whether ``path`` is a folder or a pattern of images rather than a video."""
     return path.is_dir() or "*" in path.name
 
 
@@ -126,8 +127,8 @@ def pictures_of(path: Path) -> list[Path]:
 def require_same_numbers(addresses: Mapping[Modality, str]) -> None:
     """Check that the image folders of one rig hold images of the same moments.
 
-    Images are played in the order of their names, so one missing image would mismatch every later pair. Where names
-    have no numbers, only the number of images is compared.
+    Images are played in the order of their names, so one missing image would mismatch every later pair. The numbers in
+    the names are compared. If the names have no numbers, only the number of images is compared.
 
     Raises:
         ConfigError: two folders do not match. The message says where.
@@ -139,7 +140,7 @@ def require_same_numbers(addresses: Mapping[Modality, str]) -> None:
             try:
                 numbers[modality] = [number_of(p.name) for p in pictures_of(uri.file)]
             except OSError:
-                # Opening the folder will report the error.
+                # The error is reported when the folder is opened.
                 continue
     for (one, first), (other, second) in itertools.combinations(numbers.items(), 2):
         if not first or not second:
@@ -158,7 +159,7 @@ def require_same_numbers(addresses: Mapping[Modality, str]) -> None:
 
 
 class Together:
-    """The common start of clips that are opened shortly after each other."""
+    """Common start time of clips that are opened shortly after each other."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -181,14 +182,14 @@ def open_file(options: CameraUri, modality: Modality, generation: int) -> FileSo
     Raises:
         ConfigError: an option is unknown or wrong.
         CameraMissing: the file does not exist, or the folder has no images.
-        CameraUnsupported: the file cannot supply this modality. RecordingInvalid: the file is not a video.
+        CameraUnsupported: the file cannot supply this modality. RecordingInvalid: the file is not a readable video.
     """
     clip, converter, loop = _clip(options, modality)
     return FileSource(clip, converter, options, modality, generation, loop=loop)
 
 
 def check_file(options: CameraUri, modality: Modality) -> None:
-    """Check that an address can be played. Raises the same errors as `open_file`."""
+    """Check that the clip at an address can be played. Raises the same errors as `open_file`."""
     _clip(options, modality)
 
 
@@ -215,7 +216,7 @@ def _clip(options: CameraUri, modality: Modality) -> tuple[Clip, ImageConverter,
 
 
 class FileSource:
-    """A playing clip; a `runtime.capture.source.Source`."""
+    """`runtime.capture.source.Source` that plays a clip."""
 
     def __init__(
         self,
@@ -263,7 +264,7 @@ class FileSource:
         """See `Source.read`.
 
         Raises:
-            StreamEnded: the clip has played to its end and does not loop.
+            StreamEnded: the clip has ended and does not loop.
         """
         if self._closed.is_set():
             raise CameraLost(f"{self._clip.name} was closed.")

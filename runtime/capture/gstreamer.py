@@ -1,8 +1,8 @@
-"""A GStreamer pipeline as a camera, for board cameras (Jetson, i.MX, Raspberry Pi) and anything else with a plugin.
+"""A GStreamer pipeline as a camera, for board cameras (Jetson, i.MX, Raspberry Pi) and any other source with a plugin.
 
 Needs PyGObject and GStreamer's introspection data from the system's packages. The pipeline runs on the system's
-monotonic clock, like all capture times here. Live sources set a buffer's time to its capture, some to the start of the
-exposure and some to its end; the stream's offset corrects for that.
+monotonic clock, like all capture times in this package. Live sources set the time of a buffer to the start or the end
+of the exposure; the calibrated offset of the stream corrects for the difference.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from runtime.core.values import Frame, Modality
 OPTIONS = ("bits", "unit_mm", "stamp", "timeout")
 FORMATS: dict[Modality, str] = {"rgb": "{RGB,BGR}", "ir": "{GRAY8,GRAY16_LE}", "depth": "GRAY16_LE"}
 STEP_NS = 100_000_000
-"""How long one library call may block before the reader thread checks whether it should stop."""
+"""Longest time that one library call may block, after which the reader thread checks whether it should stop."""
 TimedSample = tuple[NDArray[Any], int, int | None]
-"""Pixels, arrival in ns, and the buffer's time in ns of CLOCK_MONOTONIC; None if it has none."""
+"""Pixels, arrival time in ns, and time of the buffer in ns of CLOCK_MONOTONIC, or None if the buffer has no time."""
 
 
 def import_gstreamer() -> tuple[Any, Any]:
@@ -85,7 +85,7 @@ def open_gst(options: CameraUri, modality: Modality, generation: int) -> GstSour
 
 
 def check_gst(options: CameraUri, modality: Modality) -> None:
-    """Check an address's options. Whether the pipeline's elements exist shows only when it is opened.
+    """Check the options of an address. Whether the elements of the pipeline exist is known only when it is opened.
 
     Raises:
         ConfigError: an option is unknown or wrong, or the pipeline is empty.
@@ -94,7 +94,7 @@ def check_gst(options: CameraUri, modality: Modality) -> None:
 
 
 def _settings(options: CameraUri) -> tuple[int | None, float, Literal["auto", "arrival"], float]:
-    """Return significant bits, millimetres per depth step, timestamp source, and timeout of the first image in s."""
+    """Return significant bits, mm per depth step, timestamp source, and timeout for the first image in seconds."""
     options.allow(*OPTIONS)
     timestamps: tuple[Literal["auto", "arrival"], ...] = ("auto", "arrival")
     found = (
@@ -109,7 +109,7 @@ def _settings(options: CameraUri) -> tuple[int | None, float, Literal["auto", "a
 
 
 class GstStream:
-    """A running pipeline whose last element is an appsink; one is appended if missing."""
+    """A running pipeline that ends in an appsink; one is appended if it is missing."""
 
     ORDERS: ClassVar[dict[str, str]] = {"RGB": "rgb", "BGR": "bgr"}
 
@@ -120,7 +120,7 @@ class GstStream:
         try:
             self._pipeline = gst.parse_launch(text)
         except Exception as error:
-            # PyGObject's exception classes vary; the text comes from GStreamer.
+            # The exception classes of PyGObject vary; the text is GStreamer's.
             raise ConfigError(f"{name}: {_error_text(error)}. Try the pipeline with gst-launch-1.0.") from error
         sinks = [] if not isinstance(self._pipeline, gst.Bin) else self._appsinks()
         if len(sinks) != 1:
@@ -165,7 +165,7 @@ class GstStream:
     def _raise_bus_error(self) -> None:
         gst = self._gst
         ended = self._sink.get_property("eos")
-        # The appsink learns of an end before the bus does, and errors end it too: the bus tells which it was.
+        # The appsink ends before the bus reports why, both at the end of the stream and on an error. Wait for the bus.
         patience_ns = STEP_NS if ended else 0
         message = self._pipeline.get_bus().timed_pop_filtered(patience_ns, gst.MessageType.ERROR | gst.MessageType.EOS)
         if message is None and not ended:
@@ -207,7 +207,7 @@ class GstStream:
         each = {"RGB": 3, "BGR": 3, "GRAY8": 1, "GRAY16_LE": 2}[self.format]
         buffer = sample.get_buffer()
         meta = self._video.buffer_get_video_meta(buffer)
-        # Without metadata, rows start at multiples of four bytes.
+        # Without video metadata, rows start at multiples of four bytes.
         stride, offset = (meta.stride[0], meta.offset[0]) if meta else (-(-self.width * each // 4) * 4, 0)
         mapped, info = buffer.map(self._gst.MapFlags.READ)
         if not mapped:
@@ -229,7 +229,7 @@ class GstStream:
 
 
 class GstSource:
-    """The images of a pipeline; a `runtime.capture.source.Source`."""
+    """`runtime.capture.source.Source` of the images from a pipeline."""
 
     def __init__(
         self,
@@ -285,5 +285,5 @@ class GstSource:
 
 
 def _error_text(error: Any) -> str:
-    """Return GStreamer's own message without secrets."""
+    """Return the message from GStreamer, without secrets."""
     return redact(str(getattr(error, "message", error)).strip().rstrip("."))

@@ -1,4 +1,5 @@
-"""Hand-over from a thread that reads images to one that wants the newest: errors stay in order, an end is final."""
+"""Hand over images from a reader thread to a consumer that wants the newest ones. Errors keep their place in the order,
+and an end is final."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ DEPTH = 4
 
 
 class Mailbox(Generic[T]):
-    """A queue of at most `DEPTH` results; when more come, the oldest are dropped."""
+    """Queue of at most `DEPTH` results; when it is full, the oldest result is dropped."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -34,17 +35,17 @@ class Mailbox(Generic[T]):
             self._ready.notify_all()
 
     def end(self, error: CaptureError) -> None:
-        """Report that nothing more will come, and why."""
+        """Mark the end of the results, with its reason."""
         with self._ready:
             self._ended = error
             self._ready.notify_all()
 
     def get(self, timeout_s: float) -> T | None:
-        """Return the next result, or None if none came in time or the mailbox was closed while waiting.
+        """Return the next result, or None after ``timeout_s`` or if the mailbox is closed meanwhile.
 
         Raises:
-            CameraData: a single image was faulty. CaptureError: the reason why nothing more comes. CameraLost: the
-                mailbox was closed before the call.
+            CameraData: a single image was faulty. CaptureError: the results have ended; this is the error given to
+                `end`. CameraLost: the mailbox was closed before the call.
         """
         with self._ready:
             if self._closed:
@@ -62,7 +63,7 @@ class Mailbox(Generic[T]):
             return None
 
     def close(self) -> None:
-        """Wake a `get` that waits; later calls raise."""
+        """Close the mailbox. A waiting `get` returns None; later calls raise."""
         with self._ready:
             self._closed = True
             self._ready.notify_all()

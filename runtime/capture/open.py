@@ -1,4 +1,4 @@
-"""Open a camera by its address: each scheme has its module, imported on first use."""
+"""Open a camera by its address. The module for each scheme is imported on first use."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ SchemeOpener = Callable[[CameraUri, Modality, int], Source]
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """A kind of camera. ``module`` has the functions ``open_<scheme>`` and ``check_<scheme>``. ``needs``: the package
-    that it imports on opening. ``install``: how to install that package."""
+    """Scheme of camera addresses.
+
+    ``module``: module with the functions ``open_<scheme>`` and ``check_<scheme>``. ``needs``: package that it imports
+    when a camera is opened. ``install``: how to install that package.
+    """
 
     module: str
     what: str
@@ -59,7 +62,7 @@ def check_uri(text: str) -> CameraUri:
     """Parse an address and check that its scheme is one of `SCHEMES`.
 
     Raises:
-        ConfigError: it is not an address, or its scheme is unknown.
+        ConfigError: ``text`` is not an address, or its scheme is unknown.
     """
     uri = parse_uri(text)
     if uri.scheme not in SCHEMES:
@@ -68,7 +71,7 @@ def check_uri(text: str) -> CameraUri:
 
 
 def missing_package(scheme: Scheme) -> str:
-    """Return what to install before cameras of a scheme can be opened; empty if nothing is missing."""
+    """Return how to install the package that a scheme lacks, or an empty string if nothing is missing."""
     try:
         present = not scheme.needs or importlib.util.find_spec(scheme.needs) is not None
     except (ImportError, ValueError):
@@ -90,11 +93,11 @@ def check_camera(text: str, modality: Modality) -> CameraUri:
 
 
 def open_source(uri: str, modality: Modality, generation: int = 0) -> Source:
-    """Open the camera at an address as a rig's ``modality``. Each of its frames carries ``generation``.
+    """Open the camera at an address as the rig's source of ``modality``. All of its frames carry ``generation``.
 
     Raises:
         ConfigError: the address or one of its options is wrong.
-        CameraUnsupported: the package for such cameras is not installed; the message says how to get it.
+        CameraUnsupported: the package for this scheme is not installed. The message says how to install it.
         CaptureError: the camera cannot be opened.
     """
     parsed = check_uri(uri)
@@ -103,7 +106,7 @@ def open_source(uri: str, modality: Modality, generation: int = 0) -> Source:
 
 
 def _module(parsed: CameraUri) -> ModuleType:
-    """Return the module that reads a camera's scheme.
+    """Return the module for the scheme of an address.
 
     Raises:
         CameraUnsupported: a package that the module needs is not installed.
@@ -115,7 +118,7 @@ def _module(parsed: CameraUri) -> ModuleType:
     try:
         return importlib.import_module(scheme.module)
     except ModuleNotFoundError as error:
-        # A missing module of our own is a fault of this installation; the operator cannot install it.
+        # A missing module of this package is a broken installation, not something that the operator can install.
         if (error.name or "").startswith("runtime"):
             raise CameraUnsupported(f"{parsed.text}: this version cannot read {scheme.what}.") from error
         raise CameraUnsupported(f"{parsed.text}: {scheme.what} needs {error.name}, which is not installed.") from error

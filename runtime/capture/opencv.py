@@ -1,8 +1,8 @@
-"""Cameras by OpenCV: the fallback for cameras that no other scheme reads, and the way to network cameras.
+"""Cameras through OpenCV: for network cameras, and as a fallback for cameras that no other scheme supports.
 
 OpenCV reports neither sequence numbers nor damaged frames, so gaps go unnoticed. For local cameras it passes on the
-driver's timestamps. For a network stream it passes on the stream's own time, which is not a capture time, so those
-frames are timed by arrival.
+driver's timestamps. For network streams it passes on only the position in the stream, which is not a capture time, so
+the arrival time is used instead.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from runtime.core.values import Frame, Modality
 LOCAL = ("fourcc", "size", "fps", "bits", "unit_mm", "stamp")
 NETWORK = ("timeout",)
 GrabbedFrame = tuple[NDArray[Any], int, float]
-"""Decoded array, arrival in ns, OpenCV's position in ms."""
+"""Decoded array, arrival time in ns, position in the stream according to OpenCV in ms."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenCvRequest:
-    """The settings that an address asks for; empty, 0 or None for those it leaves open."""
+    """Settings requested by an address; empty, 0 or None for those that it does not give."""
 
     fourcc: str
     size: tuple[int, int] | None
@@ -98,7 +98,7 @@ def check_opencv(options: CameraUri, modality: Modality) -> None:
 
 
 def _device(options: CameraUri) -> tuple[str, bool]:
-    """Return the number of a local camera or a network address, and whether the camera is local."""
+    """Return the number of a local camera or the address of a network camera, and whether the camera is local."""
     device = options.path.removeprefix("/dev/video")
     local = device.isdigit()
     if not local and "://" not in options.path:
@@ -106,7 +106,7 @@ def _device(options: CameraUri) -> tuple[str, bool]:
         raise ConfigError(
             f"{options.text}: opencv takes a camera number or a network address; use file: for a video.{hint}"
         )
-    # The sender decides the size and rate of a network stream.
+    # The size and rate of a network stream are up to the sender.
     options.allow(*(LOCAL if local else NETWORK))
     return device, local
 
@@ -118,15 +118,16 @@ def _settings(options: CameraUri, local: bool) -> OpenCvRequest:
         fps=options.number("fps", 0, 0, 1000),
         bits=options.integer("bits", 0, 8, 16) or None,
         unit_mm=options.number("unit_mm", 1.0, 0.001, 1000),
-        # OpenCV uses the driver's timestamp but not its flags. USB cameras set it near the end of the exposure.
+        # OpenCV passes on the driver's timestamp but not its flags. With USB cameras it is near the end of the
+        # exposure.
         timestamp=options.choice("stamp", ("end", "start", "arrival"), "end") if local else "arrival",
         timeout_s=options.number("timeout", 5, 0.1, 60),
     )
 
 
 def _configure(capture: cv2.VideoCapture, settings: OpenCvRequest, modality: Modality) -> str:
-    """Ask a local camera for the settings of its address. Returns the pixel format that OpenCV then leaves
-    unconverted, empty if it converts."""
+    """Set up a local camera as its address requests. Return the pixel format if OpenCV leaves it unconverted, otherwise
+    an empty string."""
     if settings.fourcc:
         padded = settings.fourcc.ljust(4).encode("ascii", "replace")[:4]
         capture.set(cv2.CAP_PROP_FOURCC, int.from_bytes(padded, "little"))
@@ -138,13 +139,14 @@ def _configure(capture: cv2.VideoCapture, settings: OpenCvRequest, modality: Mod
     given = format_of(capture)
     if modality == "rgb" or given not in FORMATS or FORMATS[given].kind not in ("grey8", "grey16", "packed"):
         return ""
-    # With conversion on, OpenCV keeps only the high byte of 16-bit images. Set last: setting a format undoes it.
+    # With conversion on, OpenCV keeps only the high byte of 16-bit images. This comes last, because setting a format
+    # turns conversion on again.
     capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
     return given
 
 
 def _verify_format(capture: cv2.VideoCapture, settings: OpenCvRequest, options: CameraUri) -> None:
-    """Compare the stream with what was asked for: OpenCV silently accepts anything else."""
+    """Check that the stream has the requested format, because OpenCV silently accepts a different one."""
     given = format_of(capture)
     if settings.fourcc and given != settings.fourcc:
         raise CameraUnsupported(
@@ -158,14 +160,14 @@ def _verify_format(capture: cv2.VideoCapture, settings: OpenCvRequest, options: 
 
 
 def format_of(capture: cv2.VideoCapture) -> str:
-    """Return a stream's pixel format as a fourcc; empty if OpenCV does not know it."""
+    """Return the pixel format of a stream as a fourcc, or an empty string if OpenCV does not know it."""
     code = int(capture.get(cv2.CAP_PROP_FOURCC))
     return code.to_bytes(4, "little").decode("ascii", "replace").strip("\0 ") if 0 < code < 1 << 32 else ""
 
 
 class OpenCvSource:
-    """A camera opened by OpenCV; a `runtime.capture.source.Source`. ``raw``: pixel format that OpenCV leaves
-    unconverted."""
+    """`runtime.capture.source.Source` of a camera opened by OpenCV. ``raw``: pixel format if OpenCV leaves it
+    unconverted, otherwise empty."""
 
     def __init__(
         self,
@@ -232,7 +234,7 @@ class OpenCvSource:
         )
 
     def _native(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        """Return an unconverted image as its format needs it."""
+        """Return the image in an array that OpenCV left unconverted."""
         if pixels.dtype == np.uint16 or pixels.ndim == 2:
             if FORMATS[self._raw].kind == "grey16" and pixels.dtype != np.uint16:
                 raise CameraData(f"{self._name}: OpenCV delivers {self._raw} with 8 bits; the low bits are lost.")

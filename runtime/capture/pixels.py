@@ -1,4 +1,4 @@
-"""Convert decoded arrays to what the pipeline takes: RGB, 8-bit IR, depth in millimetres."""
+"""Convert decoded arrays to the images that the pipeline takes: RGB, 8-bit IR, depth in millimetres."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from runtime.core.values import Image, Modality
 log = logging.getLogger(__name__)
 
 WATCHED = 30
-"""Frames after which a warning says that 16-bit images never used their high bits."""
+"""Number of 16-bit frames that have not used their high bits after which a warning is logged."""
 
 
 class BitDepthReducer:
-    """Reduction of grey images of up to 16 bits to 8: keeps the highest 8 of the ``bits`` significant ones.
+    """Reduction of grey images with up to 16 bits to the highest 8 of their ``bits`` significant bits.
 
-    ``declared``: whether the address gave ``bits``. Sensors of 10 bits often deliver 16 with the upper ones empty.
-    Read as 16 bits such images are black, so an undeclared stream that looks like this is logged once.
+    ``declared``: whether the address gave ``bits``. 10-bit sensors often deliver 16-bit values whose upper bits are
+    empty. Read as 16-bit images they would be black, so a stream that looks like this and is not ``declared`` gives one
+    warning in the log.
     """
 
     def __init__(self, bits: int, declared: bool, name: str) -> None:
@@ -31,7 +32,7 @@ class BitDepthReducer:
         self._peak = 0
 
     def reduce(self, pixels: NDArray[np.uint16]) -> Image:
-        """uint16 [H, W] → uint8 [H, W, 1].
+        """Reduce uint16 [H, W] to uint8 [H, W, 1].
 
         Raises:
             CameraData: a value needs more bits than ``bits``.
@@ -67,8 +68,8 @@ class BitDepthReducer:
 class ImageConverter:
     """Conversion of decoded arrays to images of one modality.
 
-    ``order``: channel order of colour arrays. ``bits``: significant bits of 16-bit grey; None if the address does not
-    say. ``unit_mm``: millimetres per step of 16-bit depth.
+    ``order``: channel order of colour arrays. ``bits``: significant bits of 16-bit grey values; None if the address
+    does not give them. ``unit_mm``: millimetres per step of 16-bit depth.
     """
 
     def __init__(
@@ -84,10 +85,12 @@ class ImageConverter:
         self._reducer = BitDepthReducer(bits or 16, bits is not None, name)
 
     def convert(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        """Return an `Image` or `DepthMap` from uint8 [H, W] or [H, W, 3], or uint16 [H, W]. May share its memory.
+        """Return an `Image` or `DepthMap` from uint8 [H, W] or [H, W, 3], or from uint16 [H, W].
+
+        The result may share memory with ``pixels``.
 
         Raises:
-            CameraData: the modality cannot be made from such an array.
+            CameraData: such an array cannot be converted to this modality.
         """
         if pixels.ndim == 3 and pixels.shape[2] == 1:
             pixels = pixels[:, :, 0]
@@ -119,7 +122,7 @@ ACCEPTED_FORMATS: dict[Modality, str] = {
 
 
 def to_millimetres(pixels: NDArray[Any], unit_mm: float) -> NDArray[np.float32]:
-    """Convert uint16 [H, W] to float32 [H, W, 1] in millimetres; 0 still means "missing"."""
+    """Convert depth uint16 [H, W] to float32 [H, W, 1] in millimetres. A value of 0 means "missing" in both."""
     depth: NDArray[np.float32] = pixels.astype(np.float32)
     if unit_mm != 1.0:
         depth *= np.float32(unit_mm)

@@ -1,4 +1,4 @@
-"""A reader thread for libraries whose read blocks without a limit, and a hand-over that keeps its timeout."""
+"""Reader thread for libraries whose read call may block forever, so that reading from outside can have a timeout."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 CLOSE_S = 1.5
-"""How long closing waits for the library. Then the thread is abandoned; it frees the device when the call returns."""
+"""Longest time in seconds that closing waits for the library. After that the thread is abandoned; it frees the device
+when its call returns."""
 
 
 class ReaderThread(Generic[T]):
-    """Calls ``step`` repeatedly in a thread of its own; `get` returns the results (see `Mailbox`).
+    """Thread that calls ``step`` repeatedly and hands the results to `get` through a `Mailbox`.
 
-    ``step`` returns None when there is nothing yet. It is called again after `CameraData`; any other exception ends the
-    thread. ``release`` is called last in the same thread, so the library is never closed during a read.
+    ``step`` returns None if there is no result yet. It is called again after it raised `CameraData`; any other
+    exception ends the thread. ``release`` is called last and in the same thread, so that the library is never closed
+    during a read.
     """
 
     def __init__(self, step: Callable[[], T | None], release: Callable[[], None], name: str) -> None:
@@ -39,7 +41,7 @@ class ReaderThread(Generic[T]):
         return self._mailbox.get(timeout_s)
 
     def close(self) -> bool:
-        """Stop within two seconds. Returns whether the library has been released by then."""
+        """Stop the thread within two seconds. Return whether the library has been released by then."""
         self._mailbox.close()
         self._thread.join(CLOSE_S)
         if self._thread.is_alive():
@@ -68,13 +70,14 @@ _running: weakref.WeakSet[ReaderThread[Any]] = weakref.WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    """Close all reader threads at exit: C++ libraries abort the process if it ends during one of their calls."""
+    """Close all reader threads at exit, because some C++ libraries abort the process if it exits during a call."""
     for reader_thread in list(_running):
         reader_thread.close()
 
 
 def as_capture_error(error: Exception, name: str) -> CaptureError:
-    """Return a library's exception as one of ours. Its text may hold anything, so the message has only its type."""
+    """Convert an exception of a library to a `CaptureError`. The message contains only its type, because its text is
+    not under our control and may contain secrets."""
     if isinstance(error, CaptureError):
         return error
     return CameraLost(f"{name}: the library failed with {type(error).__name__}; open the camera again.")

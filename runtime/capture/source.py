@@ -14,10 +14,10 @@ PIXEL_FORMATS: Mapping[Modality, str] = {"rgb": "RGB24", "ir": "GREY", "depth": 
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """The stream that was really opened, which may differ from the request.
+    """Description of the stream that was actually opened, which may differ from the request.
 
-    ``identity`` stays the same when the device is plugged in again; calibrations refer to it. ``uri`` has no passwords.
-    ``fps``: as stated by the device; None if it states none.
+    ``identity``: name of the device that stays the same when it is plugged in again; calibrations refer to it. ``uri``:
+    address without passwords. ``fps``: frame rate stated by the device, None if it states none.
     """
 
     modality: Modality
@@ -31,21 +31,22 @@ class SourceInfo:
     timestamp_source: TimestampSource
 
     def timed_by(self, source: TimestampSource) -> SourceInfo:
-        """Return this information with another source of timestamps; itself where it is the same."""
+        """Return a copy with the given timestamp source, or this object if it already has that source."""
         return self if source == self.timestamp_source else replace(self, timestamp_source=source)
 
 
 class Source(Protocol):
-    """One open stream, read by one thread. `close` may be called from any thread and twice; it ends a waiting read."""
+    """An open stream, read by one thread. `close` may be called from any thread and more than once; it ends a waiting
+    read."""
 
     @property
     def info(self) -> SourceInfo: ...
 
     def read(self, timeout_s: float) -> Frame | None:
-        """Return the next frame, or None if none came within ``timeout_s``, which is not an error.
+        """Return the next frame, or None if none arrived within ``timeout_s``. That is not an error.
 
         Raises:
-            CameraLost: the device went away, or a recording has ended.
+            CameraLost: the device is gone, or a recording has ended.
             CameraData: the data is not a valid image; the next read may succeed.
         """
         ...

@@ -14,7 +14,11 @@ CameraState = Literal["opening", "running", "stalled", "lost", "closed"]
 
 @dataclass(frozen=True, slots=True)
 class CameraStatus:
-    """Status of one camera. ``drops``: cause → frames. ``last_frame_ns``: CLOCK_MONOTONIC; None before the first."""
+    """Status of one camera.
+
+    ``drops``: cause → number of dropped frames. ``last_frame_ns``: CLOCK_MONOTONIC time of the newest frame; None
+    before the first.
+    """
 
     modality: Modality
     state: CameraState

@@ -1,8 +1,9 @@
-"""Keep one camera running: a thread opens it, reads it, notices trouble and opens it again.
+"""Keep one camera running: a thread opens it, reads it, detects failures and opens it again.
 
-States: ``opening`` until the first frame; ``running``; ``stalled`` while an open camera sends nothing; ``lost`` between
-attempts; ``closed`` after it was stopped or a recording has ended. Each opening starts a new stream generation. Only
-the newest frames are kept. A thread blocked in a driver is abandoned and replaced, so that it blocks nothing else.
+A camera is ``opening`` until the first frame, then ``running``, ``stalled`` while it is open but sends nothing,
+``lost`` between attempts to open it, and ``closed`` after it was stopped or a recording has ended. Each time it is
+opened, a new stream generation starts. Only the newest frames are kept. A thread that is blocked in a driver is
+abandoned and replaced, so that it cannot block anything else.
 """
 
 from __future__ import annotations
@@ -25,23 +26,26 @@ log = logging.getLogger(__name__)
 
 READ_S = 0.2
 SLOT = 4
-"""Frames kept for the pairing thread; beyond that the oldest is dropped."""
+"""Number of frames kept for the pairing thread. When there are more, the oldest is dropped."""
 STALL_S = 1.0
-"""Longer than any frame interval that a rig uses. A camera at one frame/s would count as stalled."""
+"""Time without a frame after which a camera counts as stalled. Only a camera at one frame/s or less has frame intervals
+this long, and no rig has such a camera."""
 REOPEN_S = 5.0
-"""A camera that has sent no usable frame for this long is opened again. The first frame may take as long."""
+"""Time without a usable frame after which a camera is opened again. The first frame may take as long."""
 HANG_S = 15.0
-"""A call to open, read or close that takes longer than this never returns. Opening some depth cameras takes seconds."""
+"""Duration after which a call to open, read or close is considered hung. Opening some depth cameras takes seconds."""
 HUNG_THREADS = 3
-"""Blocked threads at which no further attempt is made: each one holds memory, and perhaps the device."""
+"""Number of hung threads after which the camera is not opened again: each of them holds memory, and perhaps the
+device."""
 SETTLED_S = 10.0
-"""After running for this long a camera's earlier failures are forgotten."""
+"""Time that a camera must run before its earlier failures are forgotten."""
 FPS_WINDOW = 64
 
 
 @dataclass(slots=True, eq=False)
 class _ReaderRun:
-    """One run of the camera's thread. ``progress_ns``: when a driver call last returned. ``abandoned``: given up on."""
+    """One run of the camera's thread. ``progress_ns``: when a driver call last returned. ``abandoned``: whether the
+    thread has been replaced."""
 
     progress_ns: int
     source: Source | None = None
@@ -66,11 +70,12 @@ class _CameraRecord:
 
 
 class CameraSupervisor:
-    """One camera, kept running from `start` to `close`.
+    """Supervisor that keeps one camera running from `start` to `close`.
 
-    ``open_source``: opens the camera for a stream generation. ``wake``: called from the camera's thread after each
-    frame and change of state. ``pause``: waits between attempts, and returns at once after `close`; tests pass it,
-    ``clock_ns`` and ``rng``. Call `check` regularly: a blocked thread cannot report itself.
+    ``open_source``: function that opens the camera for a stream generation. ``wake``: called from the camera's thread
+    after each frame and each change of state. ``pause``: waits between attempts, and returns at once after `close`.
+    ``pause``, ``clock_ns`` and ``rng`` are parameters for tests. Call `check` regularly, because a hung thread cannot
+    report itself.
     """
 
     def __init__(
@@ -103,21 +108,21 @@ class CameraSupervisor:
     # -- for the camera's owner --------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the camera's thread, which opens the camera; returns at once."""
+        """Start the camera's thread, which opens the camera, and return at once."""
         with self._lock:
             if self._run is None and not self._closing.is_set():
                 self._record.state = "opening"
                 self._begin()
 
     def drain(self) -> list[Frame]:
-        """Return the frames that came since the last call, oldest first."""
+        """Return the frames that arrived since the last call, oldest first."""
         with self._lock:
             frames = list(self._slot)
             self._slot.clear()
             return frames
 
     def check(self) -> None:
-        """Abandon a thread that is blocked in the driver, and start another."""
+        """If the thread hangs in the driver, abandon it and start another."""
         now = self._clock_ns()
         with self._lock:
             self._hung = [run for run in self._hung if run.thread is not None and run.thread.is_alive()]
@@ -134,7 +139,7 @@ class CameraSupervisor:
             run.abandoned = True
             self._hung.append(run)
             if run.source is None:
-                # If that call still succeeds later, its frames must not be mistaken for those of the next opening.
+                # If the hung call succeeds later, its frames must not be mistaken for those of the new thread.
                 self._next_generation += 1
             self._fail(CameraLost(f"the driver of the {self.modality} camera has not answered for {HANG_S:g} s."))
             more = len(self._hung) < HUNG_THREADS
@@ -175,14 +180,15 @@ class CameraSupervisor:
         self._closing.set()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the thread; if it does not end, close the camera from another thread. Returns whether it ended."""
+        """Wait for the thread, and return whether it ended. If it does not end, close the camera from another
+        thread."""
         with self._lock:
             run = self._run
         if run is None or run.thread is None:
             return True
         run.thread.join(min(timeout_s, 2 * READ_S))
         if run.thread.is_alive() and run.source is not None:
-            # Closing ends a waiting read. It may block as well, so it runs in a thread of its own.
+            # Closing the source ends a waiting read. It may block as well, so it runs in a separate thread.
             threading.Thread(target=run.source.close, name=f"{self.modality}-close", daemon=True).start()
         run.thread.join(max(0.0, timeout_s - 2 * READ_S))
         ended = not run.thread.is_alive()
@@ -195,14 +201,14 @@ class CameraSupervisor:
         return ended
 
     def close(self, timeout_s: float = 2.0) -> bool:
-        """Stop, and wait for at most ``timeout_s``. Returns whether the thread ended."""
+        """Stop the thread, wait for at most ``timeout_s``, and return whether the thread ended."""
         self.stop()
         return self.join(timeout_s)
 
     # -- the camera's thread -----------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Start a thread. The lock is held."""
+        """Start a thread. Call with the lock held."""
         run = self._run = _ReaderRun(self._clock_ns())
         run.thread = threading.Thread(target=self._live, args=(run,), name=f"{self.modality}-camera", daemon=True)
         run.thread.start()
@@ -218,7 +224,7 @@ class CameraSupervisor:
             except AdsnError as error:
                 caught: AdsnError = error
             except Exception as error:
-                # A bug in a driver's binding must not end the camera for good. The traceback is logged once.
+                # A bug in a driver's Python binding must not end the camera for good. Its traceback is logged once.
                 if self._log_throttle.due(repr(type(error)), self._clock_ns() / 1e9):
                     log.exception("%s camera: unexpected failure", self.modality)
                 caught = CaptureError(f"{type(error).__name__}: {error}")
@@ -238,16 +244,17 @@ class CameraSupervisor:
             times = self._log_throttle.due(caught.code, now / 1e9)
             if times:
                 count = f" ({times} times so far)" if times > 1 else ""
-                # Logged as text: the exception would keep its traceback alive, and with it the camera's buffers.
+                # Log the text, because a kept exception would keep its traceback alive and with it the camera's
+                # buffers.
                 log.warning("%s camera: %s Next attempt in %.1f s%s.", self.modality, str(caught), delay, count)
             self._wake()
-            # The wait counts as progress: no driver call is running.
+            # No driver call runs during the wait, so it counts as progress.
             run.progress_ns = now + round(delay * 1e9)
             self._pause(delay)
             run.progress_ns = self._clock_ns()
 
     def _session(self, run: _ReaderRun) -> None:
-        """Open the camera and read it until the first failure; returns when told to stop."""
+        """Open the camera and read it until the first failure or until told to stop."""
         with self._lock:
             if run.abandoned:
                 return
@@ -268,7 +275,7 @@ class CameraSupervisor:
                 self._arrivals.clear()
             self._read(run, source)
         finally:
-            # Close before the next attempt: a device that is still held cannot be opened.
+            # Close before the next attempt, because a device that is still open cannot be opened again.
             run.progress_ns = self._clock_ns()
             source.close()
             run.source = None
@@ -325,11 +332,11 @@ class CameraSupervisor:
             self._record.error, self._record.error_code = str(error), error.code
         if self._log_throttle.due(error.code, now_s):
             log.warning("%s camera: %s", self.modality, str(error))
-        # Do not keep a core busy when a driver fails immediately.
+        # Avoid a busy loop if a driver fails immediately.
         self._closing.wait(0.005)
 
     def _fail(self, error: AdsnError) -> None:
-        """Record a failure. The lock is held."""
+        """Record a failure. Call with the lock held."""
         self._record.state = "lost"
         self._record.error, self._record.error_code = str(error), error.code
 

@@ -1,8 +1,8 @@
 """The address of a camera: ``scheme:path?option=value&option=value``.
 
-Options follow the last question mark. If the path itself has question marks, the address therefore needs one more at
-its end, with or without options: ``opencv:rtsp://host/stream?channel=1?``. In a GStreamer pipeline a question mark
-followed by a space or an exclamation mark belongs to the pipeline. Percent signs are decoded, except in pipelines and
+Options follow the last question mark. An address whose path contains question marks therefore needs another one after
+the path, even without options: ``opencv:rtsp://host/stream?channel=1?``. In a GStreamer pipeline, a question mark
+before a space or an exclamation mark belongs to the pipeline. Percent-encoding is decoded, except in pipelines and
 network addresses.
 """
 
@@ -23,9 +23,9 @@ T = TypeVar("T", bound=str)
 
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):(.*)", re.DOTALL)
 SIZE = re.compile(r"(\d{1,5})[x×](\d{1,5})")
-# Match up to the last @: a password may hold an unescaped @ or /, and hiding too much does no harm.
+# Match up to the last @, because a password may contain an unescaped @ or /. Hiding too much does no harm.
 CREDENTIALS = re.compile(r"//\S*@")
-# The same for an address whose scheme was forgotten: a name and a password before a host.
+# The same for an address without its scheme: a name and a password before a host.
 CAMERAS = "v4l2|opencv|file|gst|realsense|mcap|synthetic"
 BARE_CREDENTIALS = re.compile(rf"(?<!\S)([\"'(\[<]*(?:[\w.-]+=)?(?:(?:{CAMERAS}):)?)([^\s:]*:\S*@)")
 PATH_WITH_AT = re.compile(rf"(?:{CAMERAS}):[^:]*")
@@ -39,15 +39,19 @@ def redact(text: str) -> str:
 
 
 def _bare(match: re.Match[str]) -> str:
-    """Return the replacement for a name and a password; text that only looks like them stays."""
+    """Return the replacement for a match of a name and a password. Text that only looks like one is returned
+    unchanged."""
     hidden = "//***@" in match[2] or PATH_WITH_AT.fullmatch(match[2])
     return match[0] if hidden else f"{match[1]}***@"
 
 
 @dataclass(frozen=True, slots=True)
 class CameraUri:
-    """A parsed address. ``text``: the whole address without passwords; ``path`` and ``options`` may hold them.
-    ``written``: the path before percent signs were decoded."""
+    """A parsed address.
+
+    ``text``: the whole address without passwords. ``path`` and ``options`` may contain passwords. ``written``: the path
+    before percent-decoding.
+    """
 
     scheme: str
     path: str = field(repr=False)
@@ -56,7 +60,7 @@ class CameraUri:
     written: str = field(default="", repr=False)
 
     def allow(self, *names: str) -> None:
-        """Reject options other than these.
+        """Reject all options except those in ``names``.
 
         Raises:
             ConfigError: an option is unknown. The message names the first one.
@@ -124,8 +128,9 @@ class CameraUri:
 
     @property
     def file(self) -> Path:
-        """Return the path as a file name with ``~`` expanded. If a file exists under the name as written, with its
-        percent signs, that file is used.
+        """Return the path as a file name, with ``~`` expanded.
+
+        If a file exists whose name is the path before percent-decoding, that name is returned.
 
         Raises:
             ConfigError: the address has no path.

@@ -1,3 +1,3 @@
-"""``adsn-rig`` and ``adsn-doctor``, and what all console scripts share."""
+"""``adsn-rig`` and ``adsn-doctor``, and code shared by all console scripts."""
 
 __all__: list[str] = []

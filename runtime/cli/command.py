@@ -1,6 +1,6 @@
 """Shared behaviour of all console scripts: ``--version``, one-line errors, and exit codes.
 
-0 success · 1 failure · 2 wrong use · 78 bad configuration (EX_CONFIG of sysexits.h).
+Exit codes: 0 success, 1 failure, 2 wrong use, 78 bad configuration (EX_CONFIG of sysexits.h).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ EXTRAS = {
     "onnxruntime": "cpu",
     "scipy": "calib",
 }
-"""Package → the smallest extra that installs it."""
+"""Package → smallest extra that installs it."""
 
 
 def _print_version(value: bool) -> None:
@@ -71,16 +71,16 @@ def group(help_text: str) -> typer.Typer:
 
 
 def run(app: typer.Typer, *also: type[Exception], extra: str | None = None) -> NoReturn:
-    """Run ``app``. The project's errors and those in ``also`` become one line and an exit code.
+    """Run ``app``. Errors of the project and those in ``also`` are printed on one line and give an exit code.
 
-    ``extra``: what to install if a package is missing; default: the smallest extra that has it.
+    ``extra``: extra to recommend if a package is missing; by default the smallest one that contains it.
     """
     failures: tuple[type[Exception], ...] = (AdsnError, *also)
     try:
         try:
             app()
         finally:
-            # Flush now: at the interpreter's exit a full disk could no longer be reported.
+            # Flush now, because a full disk could not be reported when the interpreter exits.
             sys.stdout.flush()
     except ConfigError as error:
         fail(str(error), BAD_CONFIGURATION)
@@ -101,14 +101,14 @@ def run(app: typer.Typer, *also: type[Exception], extra: str | None = None) -> N
 
 
 def _described(error: OSError) -> str:
-    """Return an operating system error as a sentence."""
+    """Return a sentence that describes an error of the operating system."""
     where = f"{error.filename}: " if error.filename is not None else ""
     advice = " Free some space, or write elsewhere." if error.errno == errno.ENOSPC else ""
     return f"{where}{error.strerror or error}.{advice}"
 
 
 def _abandon_output() -> None:
-    """Drop unprinted output: if it cannot be written now, it cannot at the interpreter's exit either."""
+    """Discard unwritten output. If it cannot be written now, writing it when the interpreter exits would fail again."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         return

@@ -1,4 +1,4 @@
-"""Options shared by the commands of ``adsn-rig`` and ``adsn-doctor``: the rig, and the model that scores its pairs."""
+"""Options that ``adsn-rig`` and ``adsn-doctor`` share: the rig, and the model that scores its pairs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Synthetic = Annotated[bool, typer.Option("--synthetic", help="Use the simulated 
 
 
 class _File(BaseModel):
-    """Any settings file of this project; only its rig is checked here."""
+    """Any settings file of this project. Only its section for the rig is checked here."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -48,7 +48,7 @@ def rig_settings(
     """Return the rig settings. Precedence, lowest to highest: file, ``ADSN_RIG__`` variables, options.
 
     Raises:
-        ConfigError: one of them has a mistake.
+        ConfigError: there is a mistake in any of them.
     """
     if synthetic:
         rgb, ir = rgb or SYNTHETIC, ir or (None if depth else SYNTHETIC)
@@ -57,10 +57,10 @@ def rig_settings(
 
 
 def require_rig(settings: RigSettings) -> RigSettings:
-    """Return the settings if they name cameras.
+    """Return ``settings`` if they name cameras.
 
     Raises:
-        ConfigError: they name none. The message says how to name them.
+        ConfigError: they name no camera. The message says how to name them.
     """
     if not settings.configured:
         raise ConfigError(
@@ -71,7 +71,7 @@ def require_rig(settings: RigSettings) -> RigSettings:
 
 
 class _StoreFile(BaseModel):
-    """The same file; what is not the store's is its program's to check."""
+    """Any settings file of this project. Only its section for the store is checked here."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -79,16 +79,16 @@ class _StoreFile(BaseModel):
 
 
 def store_settings(config: Path | None = None) -> StoreSettings:
-    """The store that a file, secrets and ``ADSN_STORE__`` variables name together; later ones win.
+    """Return the store settings. Precedence, lowest to highest: file, secrets, ``ADSN_STORE__`` variables.
 
     Raises:
-        ConfigError: a mistake in any of them.
+        ConfigError: there is a mistake in any of them.
     """
     return load_config(_StoreFile, config, prefixes=(EnvironmentPrefix("ADSN_", strict=False),)).store
 
 
 class DecisionPrinter:
-    """Scores pairs with a bundle's model and formats the decisions for display.
+    """Scorer of pairs that formats the decisions for display.
 
     Raises:
         BundleError: the bundle cannot be trusted. EngineError: its engine cannot be used.
@@ -99,7 +99,7 @@ class DecisionPrinter:
         self._stream.pipeline.engine.warm_up()
 
     def line(self, captured: CapturedPair, now_ns: int) -> str:
-        """Return a pair's decision, score and reasons as one line."""
+        """Return the decision, score and reasons for a pair in one line."""
         assessed = self._stream.assess(captured, now_ns)
         found = assessed.assessment
         decision, score = ("uncertain", "  –  ") if found is None else (found.decision, f"{found.score:.3f}")

@@ -1,4 +1,4 @@
-"""Settings from files, secrets, environment variables and options."""
+"""Settings from files, secrets, environment variables and command-line options."""
 
 from typing import TYPE_CHECKING
 

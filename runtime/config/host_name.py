@@ -1,4 +1,4 @@
-"""Host names and addresses in settings: invalid ones are refused at start-up."""
+"""Validation of host names and addresses in settings, so that invalid ones are refused at start-up."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def require_host(text: str) -> str:
     """Return ``text`` if it is a host name or IP address and nothing else.
 
     Raises:
-        ValueError: it holds a scheme, a port, a path or a user name, or is not a valid name.
+        ValueError: ``text`` contains a scheme, a port, a path or a user name, or is not a valid name.
     """
     if "://" in text or "/" in text or "@" in text:
-        # Text before an @ may be a password, so it is not repeated.
+        # The message does not repeat ``text``, because a part before an @ may be a password.
         raise ValueError(f"give only the host, without scheme, user, port or path{_instead(text)}.")
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     try:
@@ -48,4 +48,4 @@ def _instead(text: str) -> str:
 
 
 HostName = Annotated[str, AfterValidator(require_host)]
-"""A host's name or IP address, as a setting."""
+"""Type of settings that are a host name or an IP address."""

@@ -1,9 +1,11 @@
-"""Settings of a program from a TOML file, a folder of secrets, environment variables and options, validated by a
-pydantic model; every mistake is reported with file, line and key.
+"""Load the settings of a program from a TOML file, secrets, environment variables and command-line options.
+
+A pydantic model validates the settings, and every mistake is reported with its file, line and key.
 
 Precedence, lowest to highest: the model's defaults, the file, secrets, environment variables, options. Sections are
-nested models. In variables and secrets they are separated by two underscores (``ADSN_KIOSK_MQTT__HOST``), in secrets
-also by a dot (``mqtt.password``, as systemd credentials are named).
+nested models. In the names of variables and secrets, section and key are separated by two underscores
+(``ADSN_KIOSK_MQTT__HOST``). In names of secrets a dot works too (``mqtt.password``), as is usual for systemd
+credentials.
 """
 
 from __future__ import annotations
@@ -41,9 +43,10 @@ SCALARS = (str, int, float, bool, Path, SecretStr, type(None))
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentPrefix:
-    """Prefix of environment variables that are settings.
+    """Prefix of the environment variables that are settings.
 
-    ``strict``: an unknown variable is a mistake; otherwise it is ignored as another program's.
+    ``strict``: whether an unknown variable with this prefix is a mistake. If not, it is ignored, because it may be
+    meant for a different program.
     """
 
     text: str
@@ -52,7 +55,8 @@ class EnvironmentPrefix:
 
 @dataclass(frozen=True, slots=True)
 class ConfigMistake:
-    """One thing that is wrong. ``where``: ``kiosk.toml:12``, a variable's name, or a secret's file."""
+    """One mistake in the settings. ``where``: a position such as ``kiosk.toml:12``, the name of a variable, or the file
+    of a secret."""
 
     where: str
     key: str
@@ -64,7 +68,7 @@ class ConfigMistake:
 
 
 class InvalidConfig(ConfigError):
-    """Settings with mistakes, all of them at once."""
+    """The settings have mistakes. The error lists all of them."""
 
     def __init__(self, mistakes: Sequence[ConfigMistake]) -> None:
         self.mistakes = tuple(mistakes)
@@ -82,12 +86,13 @@ def load_config(
 ) -> Model:
     """Return the settings, validated by ``model``.
 
-    ``path``: TOML file. ``environ``: default ``os.environ``; later ``prefixes`` win over earlier ones. ``secrets``:
-    a folder with one file for each secret, by default systemd's ``CREDENTIALS_DIRECTORY`` if set. ``options``: dotted
-    keys, for command lines; None means not given.
+    ``path``: TOML file. ``prefixes``: later ones take precedence over earlier ones. ``environ``: environment, by
+    default ``os.environ``. ``secrets``: folder with one file for each secret, by default systemd's
+    ``CREDENTIALS_DIRECTORY`` if set. ``options``: dotted key → value from the command line; None means not given.
 
     Raises:
-        InvalidConfig: every mistake, with its file and line. ConfigError: the file cannot be read.
+        InvalidConfig: there are mistakes. The error lists each one with its file and line. ConfigError: the file cannot
+            be read.
     """
     environ = os.environ if environ is None else environ
     if secrets is None and environ.get("CREDENTIALS_DIRECTORY"):
@@ -113,7 +118,7 @@ def load_config(
 
 
 class _Draft:
-    """Settings being collected: nested mappings, and the origin of each value."""
+    """Settings while they are collected: nested mappings, and the origin of each value."""
 
     def __init__(self, model: type[BaseModel]) -> None:
         self.model = model
@@ -153,7 +158,8 @@ class _Draft:
         for file in files:
             keys = tuple(file.name.lower().replace("__", ".").split("."))
             if keys not in known:
-                # Such folders also hold key files and certificates; only a near miss is a mistake.
+                # Folders of secrets also contain key files and certificates, so an unknown name is a mistake only if it
+                # resembles the name of a setting.
                 near = closest_name(".".join(keys), [".".join(path) for path in known], cutoff=0.85)
                 if near:
                     self.mistakes.append(ConfigMistake(str(file), file.name, f"there is no such setting; {near}"))
@@ -176,14 +182,16 @@ class _Draft:
                 self.mistakes.append(ConfigMistake(name, "", f"there is no such setting; {near}"))
 
     def _secret(self, keys: tuple[str, ...], text: str, name: str) -> str:
-        """Return a variable's text; for a secret without the trailing line break that files and ``echo`` leave."""
+        """Return the text of a variable or a secret. The line break at the end of a secret is removed, because editors
+        and ``echo`` add one."""
         if SecretStr not in _members(_annotation(self.model, keys)) or not text.endswith(("\r", "\n")):
             return text
         log.warning("%s ends in a line break, which is taken for no part of it.", name)
         return text.rstrip("\r\n")
 
     def set_text(self, keys: tuple[str, ...], text: str, origin: str) -> None:
-        """Set a value given as text: the model parses numbers and booleans; lists and tables are JSON."""
+        """Set a value given as text. Numbers and booleans are parsed by the model later; lists and tables are parsed as
+        JSON here."""
         value: Any = text
         if not _is_scalar(_annotation(self.model, keys)):
             try:
@@ -204,7 +212,7 @@ class _Draft:
         self.origins[keys] = origin
 
     def mistake(self, entry: ErrorDetails) -> ConfigMistake:
-        """Return pydantic's error in readable form."""
+        """Convert an error from pydantic to a readable mistake."""
         path, models = self._walk(entry["loc"])
         key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
         message = entry["msg"].removeprefix("Value error, ")
@@ -219,7 +227,7 @@ class _Draft:
         return ConfigMistake(where, key, message, line)
 
     def _walk(self, loc: tuple[int | str, ...]) -> tuple[KeyPath, list[type[BaseModel]]]:
-        """Return pydantic's location without the names of union members, and the models of its section."""
+        """Return the location from pydantic without the names of union members, and the models of its section."""
         path: KeyPath = ()
         value: Any = self.data
         inner: list[type[BaseModel]] = [self.model]
@@ -247,7 +255,7 @@ class _Draft:
 
 
 def _members(annotation: Any) -> Iterator[Any]:
-    """Yield the members of a union, or the type itself; annotated aliases are unwrapped."""
+    """Yield the members of a union, or the type itself if it is none. Annotated aliases are unwrapped."""
     origin = typing.get_origin(annotation)
     if origin in (Union, types.UnionType):
         for member in typing.get_args(annotation):
@@ -259,7 +267,7 @@ def _members(annotation: Any) -> Iterator[Any]:
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
-    """Return the models that a field may hold, directly or in a list."""
+    """Return the models that may be the type of a field or of the elements of its list."""
     matches: list[type[BaseModel]] = []
     for member in _members(annotation):
         if isinstance(member, type) and issubclass(member, BaseModel):
@@ -270,7 +278,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def section_model(annotation: Any) -> type[BaseModel] | None:
-    """Return the model of a field that is a section, else None."""
+    """Return the model of a field that is a section, or None for other fields."""
     for member in _members(annotation):
         if isinstance(member, type) and issubclass(member, BaseModel):
             return member
@@ -285,7 +293,7 @@ def _is_scalar(annotation: Any) -> bool:
 
 
 def _leaves(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Yield the paths of all settings that are not sections."""
+    """Yield the key paths of all settings that are not sections."""
     for name, field in model.model_fields.items():
         inner = section_model(field.annotation)
         if inner is None:

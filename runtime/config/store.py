@@ -1,4 +1,4 @@
-"""Address and connection settings of the store shared by replicas of the service."""
+"""Address and connection settings of the store that replicas of the service share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ MAX_TIMEOUT_MS = 50
 
 @dataclass(frozen=True, slots=True)
 class StoreAddress:
-    """Address of a store. ``database``: the number that SELECT takes. ``tls``: whether it is encrypted."""
+    """Address of a store. ``database``: number of the database, as for SELECT. ``tls``: whether the connection is
+    encrypted."""
 
     host: str
     port: int
@@ -90,14 +91,14 @@ class StoreSettings(BaseModel):
 
     @property
     def address(self) -> StoreAddress | None:
-        """Return the store's address; None if none is configured."""
+        """Return the address of the store, or None if no store is configured."""
         return _parse(self.url) if self.url is not None else None
 
     def check_files(self) -> None:
         """Check the files that TLS needs.
 
         Raises:
-            ConfigError: a file cannot be used; the message says which, why and what to do.
+            ConfigError: a file cannot be used. The message says which, why and what to do.
         """
         if self.address is None or not self.address.tls:
             return
@@ -109,7 +110,7 @@ class StoreSettings(BaseModel):
 
 
 def connection_options(settings: StoreSettings) -> dict[str, Any]:
-    """Return the constructor arguments for both redis-py clients, asyncio and synchronous. The caller sets timeouts.
+    """Return constructor arguments for the redis-py clients, both asyncio and synchronous. The caller adds timeouts.
 
     Raises:
         ConfigError: no address is configured.
@@ -123,7 +124,7 @@ def connection_options(settings: StoreSettings) -> dict[str, Any]:
         "db": address.database,
         "username": settings.username or None,
         "password": settings.password.get_secret_value() if settings.password is not None else None,
-        # RESP2: every Redis and Valkey supports it, and nothing here needs more.
+        # Every version of Redis and Valkey supports RESP2, and nothing here needs more.
         "protocol": 2,
     }
     if address.tls:
@@ -139,7 +140,7 @@ def connection_options(settings: StoreSettings) -> dict[str, Any]:
 
 
 def _parse(url: str) -> StoreAddress:
-    """Return the address in ``url``. Its text is not repeated where it may hold a password."""
+    """Parse ``url``. Error messages do not repeat text that may contain a password."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

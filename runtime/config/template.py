@@ -1,6 +1,6 @@
-"""A commented settings file from a pydantic model: every key with its description, its limits and its default.
+"""Generate a commented settings file from a pydantic model: every key with its description, limits and default.
 
-All keys are commented out, so that a file made from this keeps following the defaults of later versions.
+All keys are commented out, so that the file keeps following the defaults of later versions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LIMITS = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "
 
 
 def config_text(model: type[BaseModel], title: str) -> str:
-    """Return the settings file. Remove the ``#`` before a key to set it."""
+    """Return the text of the settings file. Users set a key by removing the ``#`` before it."""
     lines = [*_comment(title), *_comment("Keys are shown with their defaults. Remove the # before one to set it."), ""]
     lines += _body(model, (), optional=False)
     return "\n".join(lines).rstrip() + "\n"
@@ -36,7 +36,7 @@ def _comment(text: str) -> list[str]:
 
 
 def _body(model: type[BaseModel], path: tuple[str, ...], optional: bool) -> Iterator[str]:
-    """Yield plain keys first, then sections, as TOML requires."""
+    """Yield the lines of a section. Plain keys come first and then sections, as TOML requires."""
     sections: list[tuple[str, FieldInfo, type[BaseModel], bool]] = []
     for name, field in model.model_fields.items():
         inner = section_model(field.annotation)
@@ -49,7 +49,8 @@ def _body(model: type[BaseModel], path: tuple[str, ...], optional: bool) -> Iter
         yield ""
     for name, field, kind, many in sections:
         below = (*path, name)
-        # A section that is off by default is switched on by its header.
+        # The header of a section that is off by default is commented out too: writing the header switches the section
+        # on.
         off = optional or many or (field.default is None and not field.is_required())
         header = f"[[{'.'.join(below)}]]" if many else f"[{'.'.join(below)}]"
         yield from _comment(field.description or kind.__doc__ or name)
@@ -94,7 +95,7 @@ def _flat(annotation: Any) -> Iterator[Any]:
 
 def _default(field: FieldInfo) -> Any:
     if field.default_factory is not None:
-        return field.default_factory()  # type: ignore[call-arg]  # no factory here looks at other fields
+        return field.default_factory()  # type: ignore[call-arg]  # no factory in this project uses other fields
     return None if field.default is PydanticUndefined else field.default
 
 
@@ -129,6 +130,6 @@ def toml_value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(toml_value(entry) for entry in value) + "]"
     if isinstance(value, (str, Path)):
-        # JSON's escapes are a subset of TOML's.
+        # The escape sequences of JSON are a subset of those of TOML.
         return json.dumps(str(value), ensure_ascii=False)
     raise TypeError(f"{type(value).__name__} has no TOML form here.")

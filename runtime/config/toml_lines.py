@@ -1,11 +1,11 @@
-"""Line numbers of the keys in a TOML text: TOML parsers keep no positions, and error messages need them."""
+"""Find the line numbers of the keys in a TOML text. Error messages need them, and TOML parsers do not keep them."""
 
 from __future__ import annotations
 
 import re
 
 KeyPath = tuple[str | int, ...]
-"""Keys from the top of the document, and positions in arrays of tables."""
+"""Path to a value: keys from the top of the document, and indices into arrays of tables."""
 
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 STRING = re.compile(r'"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'', re.DOTALL)
@@ -14,9 +14,9 @@ SPACES = re.compile(r"[ \t]*")
 
 
 def key_lines(text: str) -> dict[KeyPath, int]:
-    """Return key path → line, from 1, for every key and table header of a valid TOML text.
+    """Return key path → line number, counted from 1, for every key and table header of a valid TOML text.
 
-    Keys inside inline tables are not listed: they have the line of the key that holds the table.
+    Keys inside inline tables are not listed. They are on the line of the key of the table.
     """
     lines: dict[KeyPath, int] = {}
     table: KeyPath = ()
@@ -50,7 +50,7 @@ def _note(lines: dict[KeyPath, int], path: KeyPath, line: int) -> None:
 
 
 def _resolve(names: KeyPath, counts: dict[KeyPath, int]) -> KeyPath:
-    """Return a header's names with the index of the array element that they refer to: the last one so far."""
+    """Return the key path of a table header. For arrays of tables it contains the index of the last element so far."""
     path: KeyPath = ()
     for name in names:
         path += (name,)
@@ -65,7 +65,7 @@ def _skip(pattern: re.Pattern[str], text: str, at: int) -> int:
 
 
 def _key(text: str, at: int) -> tuple[KeyPath, int]:
-    """Return the dotted key at ``at`` and its end position."""
+    """Parse the dotted key at position ``at``. Return its path and its end position."""
     names: list[str] = []
     while True:
         at = _skip(SPACES, text, at)
@@ -80,7 +80,10 @@ def _key(text: str, at: int) -> tuple[KeyPath, int]:
 
 
 def _value_end(text: str, at: int) -> int:
-    """Return the end of the value that begins at ``at``: the first line end outside strings, comments and brackets."""
+    """Return the end position of the value that begins at ``at``.
+
+    It is the first line end outside strings, comments and brackets.
+    """
     depth = 0
     while at < len(text):
         sign = text[at]

@@ -1,4 +1,4 @@
-"""Values, errors, reason codes and small helpers. Imports nothing else of this project."""
+"""Value types, errors, reason codes and small helpers. This package imports no other package of the project."""
 
 from typing import TYPE_CHECKING
 

@@ -8,9 +8,10 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Result of one gate. ``low``/``high``: accepted range, None where open. ``reason``: the code if the gate fails.
+    """Result of one quality gate.
 
-    ``value`` is None when nothing could be measured. The status is then ``unknown``: neither a pass nor a failure.
+    ``value``: measured value; None if it could not be measured, and then the status is ``unknown``, which is neither a
+    pass nor a failure. ``low``, ``high``: accepted range, None for no limit. ``reason``: reason code of a failure.
     """
 
     name: str
@@ -24,5 +25,5 @@ class Check:
         if self.value is None:
             return "unknown"
         inside = (self.low is None or self.value >= self.low) and (self.high is None or self.value <= self.high)
-        # NaN must fail: with an open range the comparisons alone would let it pass.
+        # NaN must fail; without a limit the comparisons alone would accept it.
         return "pass" if inside and self.value == self.value else "fail"

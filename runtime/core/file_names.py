@@ -1,4 +1,4 @@
-"""File names in users' folders: natural order, numbers in names, and files that operating systems leave behind."""
+"""File names in users' folders: natural order, numbers in names, and files created by operating systems."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def number_of(name: str) -> int | None:
 
 
 def is_left_behind(path: Path) -> bool:
-    """Tell whether an operating system left this file behind: ``._x`` of macOS, ``.DS_Store``, ``Thumbs.db``."""
+    """Return whether an operating system left this file behind (``._x`` of macOS, ``.DS_Store``, ``Thumbs.db``)."""
     return path.name.startswith(".") or path.name.lower() in LEFT_BEHIND
 
 
 def files_in(folder: Path) -> Iterator[Path]:
-    """Yield the entries that users put into a folder, in natural order.
+    """Yield the entries of a folder in natural order, without those that operating systems leave behind.
 
     Raises:
         OSError: the folder cannot be read.

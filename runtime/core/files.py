@@ -1,4 +1,4 @@
-"""Atomic writing of files and folders."""
+"""Atomic writes of files and folders."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
-    """Replace the file at ``path`` by ``data``. A crash leaves either the old file or the new one, complete.
+    """Replace the content of the file at ``path`` with ``data``. After a crash either the old file or the new one is
+    there, complete.
 
     ``mode``: permissions of the new file, before the umask.
 
     Raises:
-        OSError: the file cannot be written; the old one is unchanged.
+        OSError: the file cannot be written. The old file is unchanged.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.writing")
     try:
-        # With O_EXCL, a link planted at this path is not followed.
+        # O_EXCL prevents writing through a link that someone has placed at this path.
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
             file.write(data)
             file.flush()

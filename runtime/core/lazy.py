@@ -9,7 +9,7 @@ from importlib import import_module
 def attach(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
     """Return a module ``__getattr__`` that imports each name in ``homes`` (name → module) on first use.
 
-    Importing the package for its version or for one submodule then loads nothing else.
+    Importing the package, for its version or for one submodule, then loads nothing else.
     """
 
     def get(name: str) -> object:

@@ -1,4 +1,4 @@
-"""The decision threshold and the data that set it."""
+"""The decision threshold, and the data it was set on."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """A decision threshold with the data, target and confidence that set it.
+    """A decision threshold with the data, target and confidence used to set it.
 
-    Scores of at least ``threshold`` are ``live``; scores below ``band_low`` are ``spoof``; scores in between are
-    ``uncertain``. The band lies below the threshold, so widening it never makes anything ``live``.
+    Scores of at least ``threshold`` are ``live``, scores below ``band_low`` are ``spoof``, and scores in between are
+    ``uncertain``. The uncertainty band lies below the threshold, so a wider band never turns a score into ``live``.
     """
 
     name: str

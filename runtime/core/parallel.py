@@ -10,7 +10,7 @@ SecondResult = TypeVar("SecondResult")
 
 
 class ParallelRunner(Protocol):
-    """Run two independent calls and return both results; raise what either raised."""
+    """Function that runs two independent calls and returns both results. An exception from either call is raised."""
 
     def __call__(
         self, first: Callable[[], FirstResult], second: Callable[[], SecondResult], /

@@ -1,6 +1,6 @@
-"""The number of CPU cores that this process may use: its affinity mask and its control group's quota.
+"""Number of CPU cores that this process may use, from its affinity mask and the quota of its control groups.
 
-``os.cpu_count()`` counts the machine's cores. In a container limited to two of 64 cores, an engine with 64 threads
+``os.cpu_count()`` counts the cores of the machine. In a container limited to two of 64 cores, an engine with 64 threads
 would use up the quota at once and be throttled for the rest of each period.
 """
 
@@ -16,21 +16,21 @@ SELF = Path("/proc/self/cgroup")
 def usable_cores(cgroups: Path = CGROUPS, own: Path = SELF) -> int:
     """Return the number of usable cores, at least 1.
 
-    A fractional quota is rounded down: one thread too many is slower than one too few.
+    A fractional quota is rounded down, because one thread too many costs more time than one too few.
     """
     pinned = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, int(min([pinned, *_quotas(cgroups, own)])))
 
 
 def _quotas(cgroups: Path, own: Path) -> list[float]:
-    """Return the CPU quota, in cores, of every control group above this process that sets one."""
+    """Return the CPU quotas, in cores, of this process's control group and all groups above it that have one."""
     try:
         lines = own.read_text().splitlines()
     except OSError:
         return []
     quotas = []
     for line in lines:
-        # HIERARCHY:CONTROLLERS:PATH; in version 2 the controllers field is empty (cgroups(7)).
+        # Format: HIERARCHY:CONTROLLERS:PATH. In version 2 the controllers field is empty (cgroups(7)).
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if controllers == "":
@@ -40,7 +40,7 @@ def _quotas(cgroups: Path, own: Path) -> list[float]:
         else:
             continue
         parts = Path(path.lstrip("/")).parts
-        # Inside a container the own group may be mounted as the root although the path is the host's.
+        # In a container the process's own group may be mounted as the root, although the path is that on the host.
         folders = [base.joinpath(*parts[:count]) for count in range(len(parts) + 1)]
         quotas += [quota for folder in folders if (quota := _quota(folder)) is not None]
     return quotas

@@ -1,7 +1,7 @@
-"""All reasons that a decision can carry: a code for programs and a text for people.
+"""All reasons that can accompany a decision: a code for programs and a text for people.
 
 A reason explains why a decision is not ``live``. The four ``…_spoof`` codes accompany ``spoof``, all others
-``uncertain``. The codes are part of the contract: new ones may be added, existing ones keep their meaning.
+``uncertain``. The codes are part of the API contract: new ones may be added, but existing ones keep their meaning.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ ReasonKind = Literal["face", "rgb", "ir", "depth", "pair", "score", "spoof"]
 class Reason:
     """One reason.
 
-    ``meaning``: what was found. ``subject``: a hint for the person in front of the camera, empty if they cannot help.
-    ``operator``: advice for the operator if it keeps happening.
+    ``meaning``: the problem that was found. ``subject``: hint for the person in front of the camera; empty if that
+    person cannot help. ``operator``: advice for the operator if the problem recurs.
     """
 
     code: str
@@ -119,17 +119,17 @@ REASONS = {reason.code: reason for reason in _ALL}
 """Code → reason, in the order of the documentation."""
 
 ILLUMINATION_CODES = ("strobe_lost", "ir_unlit", "ambient_flood")
-"""Illuminator faults that a rig can detect before it looks for a face."""
+"""Codes of illuminator faults, which a rig can detect without a face."""
 
 PRIORITY = {code: rank for rank, code in enumerate((
     "modality_missing", "pair_stale", "strobe_lost", "no_face", "multiple_faces", "face_too_small", "face_cropped",
     "ir_flat", "ir_unlit", "ir_saturated", "ambient_flood", "rgb_too_dark", "rgb_too_bright", "depth_invalid",
     "head_pose", "ir_no_face", "rgb_blurry", "pair_skew", "score_in_band",
 ))}  # fmt: skip
-"""Code → rank of the failure to show first: a failure that hides others comes before them."""
+"""Code → rank. The failure with the lowest rank is shown first: a failure that hides others comes before them."""
 
 
 def operator_advice(code: str) -> str:
-    """Return the finding and the advice for the operator, in one line."""
+    """Return the meaning of a code and the advice for the operator, in one line."""
     reason = REASONS[code]
     return f"{reason.meaning} {reason.operator}"

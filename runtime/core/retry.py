@@ -1,4 +1,4 @@
-"""Back-off between attempts, and throttling of repeated warnings."""
+"""Back-off between attempts, and throttling of repeated log messages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ class Backoff:
         self._failures = 0
 
     def next(self, patient: bool = False) -> float:
-        """Return the next delay in seconds. ``patient``: return the longest delay, because waiting will not help."""
+        """Return the next delay in seconds. ``patient``: return the longest delay at once, for failures that a quick
+        retry cannot resolve."""
         delay = self._last_s if patient else min(self._last_s, self._first_s * 2 ** min(self._failures, 16))
         self._failures += 1
         return delay * (1 - self._spread * self._rng.random())
@@ -39,13 +40,16 @@ class Backoff:
 
 
 class LogThrottle:
-    """Selects which repeated warnings to log: the first, then every `WARN_EVERY`-th or one every `WARN_EVERY_S`."""
+    """Selection of the repeated warnings to log.
+
+    It is the first one, then every `WARN_EVERY`-th, and at least one every `WARN_EVERY_S` seconds.
+    """
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[int, float]] = {}
 
     def due(self, key: str, now_s: float) -> int:
-        """Count an occurrence of ``key``. Return the count if this one should be logged, else 0."""
+        """Count an occurrence of ``key``. Return the count if this occurrence should be logged, otherwise 0."""
         count, logged = self._seen.get(key, (0, 0.0))
         count += 1
         due = count == 1 or count % WARN_EVERY == 0 or now_s - logged >= WARN_EVERY_S

@@ -1,6 +1,6 @@
 """Species names (ISO/IEC 30107-3): ``bona_fide`` for people, any other name for a presentation attack instrument.
 
-Because every other name is an attack, a misspelt ``bona_fide`` would silently turn people into attacks.
+Because every other name means an attack, a misspelt ``bona_fide`` would silently count people as attacks.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ SYNONYMS = frozenset({
     "bf", "bonafide", "client", "genuine", "human", "live", "liveface", "liveperson", "liveness", "living", "notspoof",
     "person", "real", "realface", "realperson", "true",
 })  # fmt: skip
-"""Names that other data sets use for bona fide, in the form that `_key` returns."""
+"""Names used for bona fide in other data sets, in the form returned by `_key`."""
 SIMILAR = 0.8
-"""Smallest share of matching characters at which a name counts as a misspelt ``bona_fide``."""
+"""Minimum fraction of matching characters at which a name counts as a misspelt ``bona_fide``."""
 
 
 class SpeciesInvalid(InputError):
@@ -30,7 +30,8 @@ def require_species(name: str) -> str:
     """Return ``name`` if it is a valid species name.
 
     Raises:
-        SpeciesInvalid: it is empty, has spaces around it, or looks like a misspelt ``bona_fide``; suggests a fix.
+        SpeciesInvalid: the name is empty, has spaces around it, or looks like a misspelt ``bona_fide``. The message
+            suggests a fix.
     """
     if name == BONA_FIDE:
         return name
@@ -47,10 +48,10 @@ def require_species(name: str) -> str:
 
 
 def require_distinct(names: Iterable[str]) -> None:
-    """Require that no two names differ only in spelling: one species would be counted as two.
+    """Require that no two names differ only in spelling. Otherwise one species would be counted as two.
 
     Raises:
-        SpeciesInvalid: two names do; the message gives both.
+        SpeciesInvalid: two names differ only in spelling. The message gives both.
     """
     spelt: dict[str, str] = {}
     for name in sorted(set(names)):

@@ -1,7 +1,7 @@
-"""TLS contexts from the operator's files. Each file is checked first, so that one clear message names the fault.
+"""TLS contexts from the operator's files. Each file is checked first, so that the error message is clear.
 
-OpenSSL alone reports ``PEM lib`` for a file in another format, and asks for a pass phrase on a terminal that nobody
-watches.
+OpenSSL itself reports only ``PEM lib`` for a file in a different format, and asks for a pass phrase on a terminal that
+nobody watches.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ CERTIFICATE = re.compile(
     rb"(?ms)^-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----.*?^-----END (?:X509 |TRUSTED )?CERTIFICATE-----"
 )
 MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
-"""OpenSSL's reasons when the key does not belong to the certificate; the last is for a key of another algorithm."""
+"""OpenSSL's error reasons if the key does not belong to the certificate. The last one is for a key of a different
+algorithm."""
 SEQUENCE = 0x30
 VERSION = 0xA0
 What = Literal["certificate", "private key"]
@@ -32,12 +33,14 @@ CONVERT: dict[tuple[What, str], str] = {
 }
 
 NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST"})
-"""What OpenSSL's versions say to an answer that is no TLS."""
+"""Error reasons of the various OpenSSL versions for a response that is not TLS."""
 
 
 def speaks_no_tls(error: BaseException | None) -> bool:
-    """Return whether a connection failed because the other side answered without TLS: it is a port for plain
-    connections. Looks at the causes of ``error`` too."""
+    """Return whether a connection failed because the other side answered without TLS.
+
+    A port for plain connections does that. The causes of ``error`` are examined too.
+    """
     while error is not None:
         if isinstance(error, ssl.SSLError) and getattr(error, "reason", None) in NO_TLS:
             return True
@@ -47,18 +50,20 @@ def speaks_no_tls(error: BaseException | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TlsFile:
-    """A file and the setting that names it."""
+    """A file, and the name of the setting that contains its path."""
 
     setting: str
     path: Path
 
     def wrong(self, what: str) -> ConfigError:
-        """Return an error that says what is wrong with this file."""
+        """Return a `ConfigError` about this file. ``what``: what is wrong with it."""
         return ConfigError(f"{self.setting}: {self.path} {what}")
 
 
 def server_context(certificate: TlsFile, key: TlsFile, client_authorities: TlsFile | None = None) -> ssl.SSLContext:
-    """Return a TLS context for a server. With ``client_authorities``, clients need a certificate that they issued.
+    """Return a TLS context for a server.
+
+    With ``client_authorities``, clients must present a certificate issued by one of these authorities.
 
     Raises:
         ConfigError: a file cannot be used; the message says which, why and what to do.
@@ -87,7 +92,7 @@ def client_context(
         ConfigError: a file cannot be used; the message says which, why and what to do.
     """
     if authorities is not None:
-        # Checked first, because errors of the default context do not name the file.
+        # Load the file by itself first, because errors from the default context do not name it.
         _load_authorities(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), authorities)
     context = ssl.create_default_context(cafile=authorities.path if authorities is not None else None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -129,7 +134,7 @@ def _load_authorities(context: ssl.SSLContext, file: TlsFile) -> bytes:
 
 
 def _read_pem(file: TlsFile, what: What) -> bytes:
-    """Return the bytes of a file after checking that it holds PEM of this kind."""
+    """Return the bytes of a file after checking that it contains PEM data of the kind ``what``."""
     try:
         with file.path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
@@ -160,7 +165,7 @@ def _form(data: bytes) -> str:
     inner = _element(data, 0)
     if data[0] != SEQUENCE or inner is None:
         return "in an unknown format"
-    # A PFX starts with version 3, a private key with version 0 or 1, a certificate with another sequence.
+    # A PKCS#12 file starts with version 3, a private key with version 0 or 1, and a certificate with another sequence.
     return "PKCS#12" if data[inner[0] : inner[0] + 3] == b"\x02\x01\x03" else "DER"
 
 
@@ -189,15 +194,15 @@ def _unusable(file: TlsFile, error: ssl.SSLError) -> ConfigError:
 
 
 def _certificates(data: bytes) -> list[bytes]:
-    """Return the certificates in a PEM file that OpenSSL has accepted, as DER."""
+    """Return the certificates, as DER, in a PEM file that OpenSSL has accepted."""
     texts = [re.sub(r"(X509|TRUSTED) ", "", found.decode("ascii", "replace")) for found in CERTIFICATE.findall(data)]
     return [ssl.PEM_cert_to_DER_cert(text) for text in texts]
 
 
 def _is_own_issuer(certificate: bytes) -> bool:
-    """Tell whether a certificate's issuer equals its subject.
+    """Return whether the issuer of a certificate is also its subject.
 
-    Field order, RFC 5280 section 4.1: version, serial number, algorithm, issuer, validity, subject.
+    The order of fields in RFC 5280 section 4.1 is version, serial number, algorithm, issuer, validity, subject.
     """
     outer = _element(certificate, 0)
     inner = _element(certificate, outer[0]) if outer is not None else None
@@ -209,7 +214,7 @@ def _is_own_issuer(certificate: bytes) -> bool:
         found = _element(certificate, at)
         if found is None:
             return False
-        # The version field is absent in version 1.
+        # Certificates of version 1 have no version field.
         if fields or certificate[at] != VERSION:
             fields.append(certificate[found[0] : found[1]])
         at = found[1]

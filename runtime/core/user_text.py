@@ -1,4 +1,7 @@
-"""Users' text: byte-order marks, which some editors write and parsers do not expect, and misspelt names."""
+"""Text written by users: remove byte-order marks, and suggest corrections for misspelt names.
+
+Some editors write byte-order marks, and parsers reject them.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import difflib
 from collections.abc import Sequence
 
 ENCODING = "utf-8-sig"
-"""Encoding of users' text files: UTF-8 with or without a byte-order mark."""
+"""Encoding of text files from users: UTF-8 with or without a byte-order mark."""
 
 
 def without_mark(data: bytes) -> bytes:
@@ -16,6 +19,6 @@ def without_mark(data: bytes) -> bytes:
 
 
 def closest_name(name: str, names: Sequence[str], cutoff: float = 0.6) -> str:
-    """Return ``did you mean …?`` with the most similar of ``names``; empty where none is similar."""
+    """Return ``did you mean …?`` with the most similar of ``names``, or an empty string if none is similar."""
     matches = difflib.get_close_matches(name, names, 1, cutoff)
     return f"did you mean {matches[0]}?" if matches else ""

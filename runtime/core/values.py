@@ -22,8 +22,9 @@ DepthMap = NDArray[np.float32]
 IlluminationState = Literal["lit", "dark", "unknown"]
 """State of the IR illuminator during the exposure. ``unknown`` is never treated as ``dark``."""
 TimestampSource = Literal["kernel_soe", "kernel_eof", "device_mapped", "media", "recorded", "synthetic", "arrival"]
-"""Source of a capture time: the driver at start of exposure or at end of frame, a device clock mapped to the host's, a
-file's own times, a recording, the simulation, or, if nothing better exists, the time of arrival."""
+"""Source of a capture time. In this order: the driver at the start of the exposure, the driver at the end of the frame,
+a device clock mapped to the host's clock, the times in a media file, a recording, the simulation, or the arrival time
+if there is nothing better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Box:
         values = (self.x, self.y, self.w, self.h)
         if not all(np.isfinite(v) for v in values) or self.w < 1 or self.h < 1:
             raise InvalidFaceBox(f"{what}: a face box is four finite numbers x, y, w, h, with w and h at least 1.")
-        # Detectors round to whole pixels, so half a pixel beyond the edge is accepted.
+        # Half a pixel beyond the edge is accepted, because detectors round to whole pixels.
         if self.x < -0.5 or self.y < -0.5 or self.x + self.w > width + 0.5 or self.y + self.h > height + 0.5:
             raise InvalidFaceBox(
                 f"{what}: the box x={self.x:g} y={self.y:g} w={self.w:g} h={self.h:g} extends beyond the image of "
@@ -77,10 +78,10 @@ class Frame:
 class Pair:
     """Images captured at the same moment, at most one per modality.
 
-    Times are mid-exposure, in integer nanoseconds of one clock, None if unknown. ``ir_dark``: the adjacent IR frame
-    with the illuminator off, if it strobes. ``lit``: the illumination of ``ir``. ``generation`` is 0 for uploads.
-    ``clock``: name of the clock that the times come from. ``reductions``: modality → by how much the edges of its image
-    are shorter than the camera's, 1 where none is named.
+    Times are mid-exposure, in integer nanoseconds of one clock, None if unknown. ``ir_dark``: adjacent IR frame with
+    the illuminator off, for a strobing illuminator. ``lit``: illumination of ``ir``. ``generation``: generation of the
+    streams, 0 for uploads. ``clock``: name of the clock of the times. ``reductions``: modality → factor by which the
+    edges of its image were reduced when it was decoded; 1 for modalities not listed.
     """
 
     rgb: Image | None = None
@@ -101,7 +102,7 @@ class Pair:
         """Return the image of ``modality``.
 
         Raises:
-            ModalityMissing: the pair has none.
+            ModalityMissing: the pair has no such image.
         """
         found: NDArray[Any] | None = getattr(self, modality)
         if found is None:
@@ -109,7 +110,7 @@ class Pair:
         return found
 
     def reduction(self, modality: Modality) -> int:
-        """Return by how much the edges of an image are shorter than the camera's."""
+        """Return the factor by which the edges of an image were reduced when it was decoded."""
         return self.reductions.get(modality, 1)
 
     @property

@@ -47,7 +47,8 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """Description of an engine for responses, metrics and logs. ``degraded``: it is not the configured one."""
+    """Description of an engine for responses, metrics and logs. ``degraded``: whether it is not the configured
+    engine."""
 
     backend: str
     precision: Precision
@@ -59,7 +60,7 @@ class EngineInfo:
 
 
 class Engine(Protocol):
-    """Runs the network. Safe to call from several threads; `close` may be called twice."""
+    """Engine that runs the network. Thread-safe; `close` may be called more than once."""
 
     @property
     def info(self) -> EngineInfo: ...
@@ -71,13 +72,13 @@ class Engine(Protocol):
         """Score a batch.
 
         Raises:
-            InvalidBatch: names, dtypes or shapes differ from `inputs`.
+            InvalidBatch: names, dtypes or shapes do not match `inputs`.
             InferenceFailed: the run failed, or its result is not a score.
         """
         ...
 
     def warm_up(self) -> None:
-        """Run once on blank input, so that the first real call is not slow."""
+        """Run once on blank input, so that the first real batch is not slow."""
         ...
 
     def close(self) -> None: ...
@@ -87,7 +88,7 @@ def check_batch(batch: Batch, inputs: tuple[InputSpec, ...]) -> int:
     """Return the batch size N if ``batch`` matches ``inputs``.
 
     Raises:
-        InvalidBatch: it does not; the message names the first difference.
+        InvalidBatch: ``batch`` does not match. The message names the first difference.
     """
     names = [spec.name for spec in inputs]
     if sorted(batch) != sorted(names):
@@ -112,8 +113,8 @@ def check_scores(scores: Scores, count: int) -> Scores:
     """Return ``scores`` unchanged if they are valid.
 
     Raises:
-        InferenceFailed: a shape is wrong, or a value is NaN or outside 0 to 1. Such a result must end the request
-            with an error and never reach the threshold, because comparisons with NaN are meaningless.
+        InferenceFailed: a shape is wrong, or a value is NaN or outside 0 to 1. Such a result must never be compared
+            with the threshold, because every comparison with NaN is false.
     """
     if scores.score.shape != (count,) or scores.stream_scores.shape != (count, 2):
         raise InferenceFailed(

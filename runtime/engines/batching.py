@@ -1,8 +1,8 @@
-"""Pairs that several threads score at the same time, joined into one call of the engine.
+"""Dynamic batching: join the pairs that several threads score at the same time into one call of the engine.
 
-An engine that has all cores, or a GPU, for a call takes less for eight pairs at once than for eight one after the
-other. An engine of one thread for each worker gains little and loses the other cores, so this is off unless somebody
-asks.
+An engine that uses all cores or a GPU scores eight pairs at once in less time than eight pairs one after the other.
+With one single-threaded engine per worker, batching gains little and leaves the other cores idle, so it is off by
+default.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from runtime.engines.base import Batch, Engine, EngineInfo, InputSpec, Scores, c
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """A caller's batch of ``count`` pairs. ``ready`` is set when there is a result, or when it is this caller's turn to
-    run the engine."""
+    """Batch of ``count`` pairs from one caller. ``ready``: set when there is a result or an error, or when it is this
+    caller's turn to run the engine."""
 
     batch: Batch
     count: int
@@ -30,11 +30,11 @@ class _Call:
 
 
 class BatchingEngine:
-    """`Engine` that joins calls of several threads, up to ``most`` pairs at a time.
+    """`Engine` that joins calls from several threads into batches of up to ``most`` pairs.
 
-    One caller at a time runs ``engine`` for all who wait; whoever comes meanwhile is joined into the next batch.
-    ``wait_s``: how long a caller whose turn it is waits for more of them. At 0 a caller who comes alone waits for
-    nobody.
+    One caller at a time runs ``engine`` for all waiting callers. Calls that arrive meanwhile go into the next batch.
+    ``wait_s``: how long, in seconds, the caller whose turn it is waits for more calls. At 0 it runs at once with the
+    calls that are waiting.
     """
 
     def __init__(self, engine: Engine, most: int, wait_s: float = 0.0) -> None:
@@ -50,7 +50,7 @@ class BatchingEngine:
 
     @property
     def queued(self) -> int:
-        """Number of calls that wait for the next run."""
+        """Number of calls waiting for the next run."""
         return len(self._waiting)
 
     @property
@@ -62,7 +62,7 @@ class BatchingEngine:
         return self._engine.inputs
 
     def infer(self, batch: Batch) -> Scores:
-        """As `Engine.infer`. Batches that nobody can join with are run as they are."""
+        """See `Engine.infer`. A batch of at least `most` pairs runs at once, by itself."""
         count = check_batch(batch, self._engine.inputs)
         if count >= self.most:
             return self._engine.infer(batch)
@@ -80,13 +80,13 @@ class BatchingEngine:
             try:
                 raise error
             finally:
-                # An error holds the frames it passed, and this frame's batch with them.
+                # The traceback of the error keeps this frame alive, and with it the batch. Break that cycle.
                 del error
         assert call.scores is not None
         return call.scores
 
     def _lead(self) -> None:
-        """Run the calls that wait, this thread's among them, and hand the turn on."""
+        """Run the waiting calls, including this thread's own, and pass the turn to the next caller."""
         calls: list[_Call] = []
         try:
             calls = self._gather()
@@ -101,7 +101,7 @@ class BatchingEngine:
                 heir.ready.set()
 
     def _gather(self) -> list[_Call]:
-        """Take calls, oldest first, as far as they fit into one batch."""
+        """Remove and return as many waiting calls as fit into one batch, oldest first."""
         until = time.monotonic() + self.wait_s
         with self._changed:
             while sum(call.count for call in self._waiting) < self.most:
@@ -124,7 +124,8 @@ class BatchingEngine:
             if len(calls) == 1:
                 calls[0].error = error
                 return
-            # What one pair has done is not for the others to bear.
+            # The pairs of one caller may have caused the error. Run each call by itself, so that the others do not fail
+            # with it.
             for call in calls:
                 self._run([call])
             return
@@ -147,7 +148,7 @@ def _joined(batches: list[Batch]) -> Batch:
 
 
 def _part(scores: Scores, start: int, stop: int) -> Scores:
-    """Some pairs' scores, in memory of their own: nobody keeps a whole batch for one of its pairs."""
+    """Return a copy of the scores of some pairs, so that keeping them does not keep the whole batch in memory."""
     return Scores(
         scores.score[start:stop].copy(),
         scores.stream_scores[start:stop].copy(),

@@ -1,7 +1,7 @@
-"""GPU discovery through the NVIDIA driver alone.
+"""Find GPUs by asking the NVIDIA driver, without any other library.
 
-Without a driver, creating a runtime in TensorRT 8.6 ends the process with a segmentation fault, and other libraries
-raise unreadable errors, so the driver is queried first. ``libcuda.so.1`` comes with the driver, never with a package.
+The driver is queried before any GPU library is used, because without a driver TensorRT 8.6 crashes the process when a
+runtime is created, and other libraries raise cryptic errors. ``libcuda.so.1`` is part of the driver and of no package.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One device. ``capability``: compute capability, e.g. (8, 7). ``driver``: its CUDA version, e.g. 12020."""
+    """One GPU. ``capability``: compute capability, e.g. (8, 7). ``driver``: CUDA version of the driver, e.g. 12020."""
 
     index: int
     name: str
@@ -31,7 +31,8 @@ def find_gpus() -> list[Gpu]:
     """Return the GPUs that the driver reports.
 
     Raises:
-        EngineUnavailable: there is no driver, it cannot be used, or it reports no GPU; the message has its answer.
+        EngineUnavailable: there is no driver, it cannot be used, or it reports no GPU. The message includes the
+            driver's answer.
     """
     try:
         cuda = ctypes.CDLL(LIBRARY)

@@ -1,7 +1,7 @@
 """Golden vectors: inputs and their expected scores, recorded when the model was exported.
 
-Every engine must reproduce them before it serves. They catch what digests cannot: a CPU whose 8-bit arithmetic
-saturates, or a driver or library version that computes something else.
+Every engine must reproduce them before it serves. They detect errors that digests cannot: a CPU whose 8-bit arithmetic
+saturates, or a driver or library version that computes different scores.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from runtime.core.errors import GoldenMismatch, ManifestInvalid
 from runtime.engines.base import Engine, Precision
 
 TOLERANCE = {"fp32": 1e-3, "int8": 0.01, "int8-trt": 0.05, "int8-trt11": 0.05}
-"""Recorded scores → largest accepted difference. FP32 varies with the order of additions. The ``int8`` model adds
-integers, so CPUs agree: its scores were bit-identical with and without VNNI, while 8-bit weights, which saturate
-without VNNI, were off by 0.2. TensorRT may run the layers that are not in INT8 in FP16 or TF32, and fuses them as it
-sees fit: on an H200 with TensorRT 8.5.3.1 the largest difference of a fused or stream score from the recorded
-``int8-trt`` scores was 0.0185."""
+"""Recorded precision → largest accepted difference. FP32 scores vary with the order of additions. The ``int8`` model
+adds integers, so all CPUs agree: its scores were bit-identical with and without VNNI. (With 8-bit weights, which
+saturate without VNNI, they differed by 0.2.) TensorRT may run layers that are not INT8 in FP16 or TF32, and decides
+which layers to fuse. On an H200 with TensorRT 8.5.3.1 the largest difference from the recorded ``int8-trt`` scores,
+fused or single-stream, was 0.0185."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +41,15 @@ class GoldenVectors:
         buffer = io.BytesIO()
         arrays: dict[str, NDArray[Any]] = {f"input.{k}": v for k, v in self.inputs.items()}
         arrays |= {f"scores.{k}": v for k, v in self.scores.items()}
-        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # the stub takes the names for its flag
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # the type stub mistakes the names for a flag
         return buffer.getvalue()
 
 
 def read_golden(data: bytes) -> GoldenVectors:
-    """Parse an ``.npz`` archive. Object arrays are refused, because reading them would unpickle.
+    """Parse an ``.npz`` archive. Object arrays are refused, because reading them would run pickle.
 
     Raises:
-        ManifestInvalid: it is not such an archive, or lacks inputs or scores.
+        ManifestInvalid: the data is not such an archive, or lacks inputs or scores.
     """
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:

@@ -31,7 +31,7 @@ def import_onnxruntime() -> Any:
     """Return the onnxruntime module.
 
     Raises:
-        EngineUnavailable: it is not installed; the message says which of the two packages to install.
+        EngineUnavailable: it is not installed. The message says which of its two packages to install.
     """
     try:
         import onnxruntime
@@ -46,11 +46,11 @@ def import_onnxruntime() -> Any:
 class OnnxEngine:
     """`Engine` on one of ONNX Runtime's execution providers.
 
-    ``model``: the model's verified bytes. A path is never passed, because older versions of the library then follow
-    external-data references out of the folder.
+    ``model``: verified bytes of the model. A path is never passed to the library, because older versions then follow
+    external-data references to files outside the folder.
 
     Raises:
-        EngineUnavailable: the library is missing, lacks the provider, or rejects the model.
+        EngineUnavailable: ONNX Runtime is not installed, lacks the provider, or rejects the model.
     """
 
     backend = "onnx-cpu"
@@ -61,7 +61,7 @@ class OnnxEngine:
         self, model: bytes, precision: Precision, *, profile: ThreadProfile = "latency", threads: int = 0
     ) -> None:
         ort = import_onnxruntime()
-        # "throughput" means one thread here; the worker pool creates one engine per core.
+        # "throughput" means one thread for this engine; the worker pool creates one engine per core.
         count = threads or (usable_cores() if profile == "latency" else 1)
         options = ort.SessionOptions()
         options.intra_op_num_threads = count
@@ -69,11 +69,11 @@ class OnnxEngine:
         options.log_severity_level = 3
         try:
             session = ort.InferenceSession(model, options, providers=list(self.providers))
-        except Exception as error:  # the library has its own exception type for each kind of damage
+        except Exception as error:  # ONNX Runtime has a separate exception type for each kind of failure
             raise EngineUnavailable(f"ONNX Runtime {ort.__version__} rejected the model: {error}") from error
         first = self.providers[0] if isinstance(self.providers[0], str) else self.providers[0][0]
         if session.get_providers()[0] != first:
-            # The library silently falls back to the CPU.
+            # ONNX Runtime falls back to the CPU silently.
             raise EngineUnavailable(f"ONNX Runtime {ort.__version__} runs the model on {session.get_providers()[0]}.")
         self._session: onnxruntime.InferenceSession | None = session
         self._inputs = tuple(_spec(node) for node in session.get_inputs())
@@ -103,7 +103,7 @@ class OnnxEngine:
             raise InferenceFailed("the engine is closed.")
         try:
             score, streams, attention = session.run(OUTPUTS, dict(batch))
-        except Exception as error:  # the library's own exception types, as above
+        except Exception as error:  # see above: many exception types
             raise InferenceFailed(f"ONNX Runtime failed: {error}") from error
         return check_scores(Scores(score, streams, attention), count)
 
@@ -119,11 +119,11 @@ class OnnxCpuEngine(OnnxEngine):
 
 
 class OnnxCudaEngine(OnnxEngine):
-    """`Engine` on an NVIDIA GPU, for the FP32 model. INT8 graphs run in TensorRT there."""
+    """`Engine` on an NVIDIA GPU, for the FP32 model. On a GPU, INT8 models run in TensorRT."""
 
     backend = "onnx-cuda"
     device = "cuda:0"
-    # TF32 rounds products to 10 bits, so the FP32 golden vectors would not be reproduced.
+    # TF32 is off because it rounds to 10 bits, and the FP32 golden vectors would not be reproduced.
     providers = (("CUDAExecutionProvider", {"device_id": 0, "use_tf32": 0}), "CPUExecutionProvider")
 
     def __init__(

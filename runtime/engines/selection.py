@@ -1,4 +1,4 @@
-"""Engine selection: opens the requested engine or the best one that works, and records why others were rejected."""
+"""Engine selection: open the requested engine or the best one that works, and record why others were rejected."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from runtime.engines.driver import find_gpus
 
 Backend = Literal["tensorrt", "onnx-cuda", "onnx-cpu", "remote"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
-"""Fastest first. ``remote`` is opened only on request: callers pass no opener for it with ``auto``."""
+"""All backends, fastest first. ``remote`` is opened only on request: with ``auto``, callers pass no opener for it."""
 EngineOpeners = Mapping[Backend, Callable[[], Engine]]
 
 
 @dataclass(frozen=True, slots=True)
 class EngineCandidate:
-    """Result of trying one backend. ``reason`` is empty only for the one that runs."""
+    """Result of trying one backend. ``reason``: why it was rejected; empty only for the backend that runs."""
 
     backend: Backend
     accepted: bool
@@ -27,7 +27,7 @@ class EngineCandidate:
 
 @dataclass(frozen=True, slots=True)
 class SelectedEngine:
-    """`Engine` together with the candidates that were tried."""
+    """The opened `Engine` and all candidates that were tried."""
 
     engine: Engine
     info: EngineInfo
@@ -48,7 +48,7 @@ class SelectedEngine:
 
 
 def has_gpu() -> bool:
-    """Tell whether the NVIDIA driver reports a GPU."""
+    """Return whether the NVIDIA driver reports a GPU."""
     try:
         return bool(find_gpus())
     except EngineUnavailable:
@@ -58,14 +58,16 @@ def has_gpu() -> bool:
 def select_engine(
     openers: EngineOpeners, wanted: Backend | Literal["auto"] = "auto", *, required: bool = False
 ) -> SelectedEngine:
-    """Open ``wanted``, or the next backend that works; ``auto`` opens the first that works.
+    """Open ``wanted`` or, if that fails, the next backend that works. ``auto`` opens the first that works.
 
-    ``degraded`` is set if the result is less than requested: a backend other than ``wanted`` or, for ``auto``, the CPU
-    on a machine with a GPU. Backends without an opener are skipped. With ``required`` there is no fallback.
+    The engine is marked as ``degraded`` if it is not what was requested: a backend other than ``wanted`` or, for
+    ``auto``, the CPU on a machine with a GPU. Backends without an opener are skipped. With ``required`` there is no
+    fallback.
 
     Raises:
         BundleError: a file of the bundle does not match its manifest; there is no fallback for an altered bundle.
-        EngineUnavailable: no backend works, or ``wanted`` is ``required`` and does not; with each candidate's reason.
+        EngineUnavailable: no backend works, or ``wanted`` is ``required`` and does not work. The message has the reason
+            for each candidate.
     """
     order = BACKENDS if wanted == "auto" else (wanted, *(b for b in BACKENDS if b != wanted))
     candidates: list[EngineCandidate] = []

@@ -1,4 +1,4 @@
-"""Face detection: detectors, the face in every image of a pair, tracking, head pose."""
+"""Face detection: detectors, location of the face in each image of a pair, tracking, and head pose."""
 
 from typing import TYPE_CHECKING
 

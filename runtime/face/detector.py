@@ -1,4 +1,4 @@
-"""Face detection: the box in an image from which the crop is taken."""
+"""Face detection: find the box in an image from which the crop is cut."""
 
 from __future__ import annotations
 
@@ -16,22 +16,25 @@ from runtime.core.errors import EngineUnavailable
 from runtime.core.values import Box, Image
 
 WORKING_WIDTH = 480
-"""Images wider than this are searched at this width: the cascade's cost grows with the area, its recall does not."""
+"""Wider images are shrunk to this width before the search: the cost of the cascade grows with the area, its recall does
+not."""
 WORKING_HEIGHT = 960
-"""The same limit for the height: searching a strip of 480 × 33,000 pixels would take seconds, and the cascade does not
-free the memory it used."""
+"""The same limit for the height. Searching a strip of 480 × 33,000 pixels would take seconds, and the cascade never
+frees the memory it used."""
 WORKING_FACE = 48
-"""Upper bound for the edge of the smallest face searched for, in pixels of the searched image."""
+"""Upper bound, in pixels of the shrunk image, for the edge of the smallest face searched for."""
 CASCADE_EDGE = 1.1
-"""Median ratio of the cascade's box edge to that of the crop box, over rendered heads of both shape sources."""
+"""Ratio of the edge of the cascade's box to the edge of the crop box: median over rendered heads of both shape
+sources."""
 
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A face: its box in pixels of the searched image, the detector's confidence, and the number of faces seen.
+    """A detected face.
 
-    ``landmarks`` float32 [5, 2], pixels: left eye, right eye, nose, left mouth corner, right mouth corner, where left
-    and right are those of the image. None from detectors without landmarks.
+    ``box``: in pixels of the searched image. ``count``: number of faces in that image. ``landmarks``: float32 [5, 2],
+    pixels: left eye, right eye, nose, left mouth corner, right mouth corner. Left and right are those of the image, not
+    of the person. None if the detector gives no landmarks.
     """
 
     box: Box
@@ -40,7 +43,7 @@ class Face:
     landmarks: NDArray[np.float32] | None = None
 
     def moved(self, dx: float, dy: float) -> Face:
-        """Return the face in an image whose origin lies at −``dx``, −``dy`` in this one."""
+        """Return the face shifted by ``dx``, ``dy`` pixels, for example from a region to the whole image."""
         box = Box(self.box.x + dx, self.box.y + dy, self.box.w, self.box.h)
         marks = None if self.landmarks is None else self.landmarks + np.array([dx, dy], np.float32)
         return Face(box, self.confidence, self.count, marks)
@@ -57,10 +60,10 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class DetectorInfo:
-    """Identifies the running detector in reports and logs.
+    """Identity of the running detector, for reports and logs.
 
-    ``sha256``: of its model file, None without one. ``degraded``: a fallback runs instead of the configured detector,
-    for the given ``reason``.
+    ``sha256``: digest of its model file, None if it has none. ``degraded``: whether a fallback runs instead of the
+    configured detector; ``reason`` says why.
     """
 
     kind: str
@@ -70,13 +73,13 @@ class DetectorInfo:
 
 
 class FaceDetector(Protocol):
-    """Finds the face to assess. Thread-safe."""
+    """Detector of the face to assess. Thread-safe."""
 
     def detect(self, image: Image, smallest: float = 0.0) -> Face | None:
         """Return the largest face in ``image`` (uint8 [H, W, 3] or [H, W, 1]), or None.
 
-        ``smallest``: edge in pixels below which faces may be ignored; pass it where a face is expected. Detectors may
-        then be faster and more sensitive.
+        ``smallest``: edge in pixels below which faces may be ignored. Pass it where a face of known size is expected:
+        detectors can then be faster and more sensitive.
         """
         ...
 
@@ -84,16 +87,16 @@ class FaceDetector(Protocol):
 class HaarDetector:
     """OpenCV's frontal-face cascade (alt2) on a grey image with local contrast equalisation (CLAHE).
 
-    Global equalisation leaves too few grey levels for a dark face before a bright wall: on simulated frontal faces it
-    missed one in six that CLAHE finds.
+    Global equalisation leaves too few grey levels for a dark face in front of a bright wall: it missed one in six of
+    the simulated frontal faces that are found with CLAHE.
 
-    Works on RGB and IR, in tens of milliseconds, with the model file shipped with OpenCV. ``reason``: why it runs
-    instead of a better detector.
+    Works on RGB and IR in tens of milliseconds, and uses the model file shipped with OpenCV. ``reason``: why this
+    detector runs instead of a better one.
     """
 
     def __init__(self, reason: str = "") -> None:
         self.info = DetectorInfo("haar", degraded=bool(reason), reason=reason)
-        # OpenCV 5 has neither the class nor the file; report that instead of an AttributeError.
+        # OpenCV 5 has neither the class nor the model file. Say so instead of raising AttributeError.
         if not hasattr(cv2, "CascadeClassifier"):
             raise EngineUnavailable(
                 f"OpenCV {cv2.__version__} has no cascade classifier. Install opencv-python-headless>=4.10,<5."
@@ -125,8 +128,8 @@ class HaarDetector:
             grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
         least = max(24, round(min(grey.shape) * 0.1), round(smallest * CASCADE_EDGE * scale))
         classifier = self._classifier()
-        # Where a face is expected, fewer agreeing windows suffice: on simulated people that halved the misses, without
-        # a false detection in 586 other places.
+        # Where a face is expected, fewer agreeing windows are required. On simulated people that halved the misses,
+        # without a false detection in 586 places without a face.
         step, neighbours = (1.05, 1) if smallest > 0 else (1.1, 3)
         boxes, _, weights = classifier.detectMultiScale3(
             self._local.equaliser.apply(grey),
@@ -138,8 +141,8 @@ class HaarDetector:
         if len(boxes) == 0:
             return None
         best = max(range(len(boxes)), key=lambda i: int(boxes[i][2]))
-        # A second box counts as a second person only if its size suggests a similar distance (the cascade's false
-        # detections in clutter are small) and it is not the same face again.
+        # A second box counts as a second person only if it is not the same face again and its size suggests a similar
+        # distance. False detections of the cascade in clutter are small.
         count = 1 + sum(box[2] >= 0.5 * boxes[best][2] and not _same_face(box, boxes[best]) for box in boxes)
         x, y, w, h = (float(v) / scale for v in boxes[best])
         # The cascade's boxes are squares, a little larger than crop boxes.
@@ -150,5 +153,6 @@ class HaarDetector:
 
 
 def _same_face(box: Sequence[int], best: Sequence[int]) -> bool:
-    """Return whether a box has its centre in the middle half of another, or is that one."""
+    """Return whether the centre of ``box`` lies in the middle half of ``best``. True as well if both are the same
+    box."""
     return all(abs(box[k] + box[k + 2] / 2 - best[k] - best[k + 2] / 2) <= best[k + 2] / 4 for k in (0, 1))

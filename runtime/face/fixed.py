@@ -1,4 +1,7 @@
-"""Detector with a configured face position, for rigs that fix it: an oval on a screen, a chin rest."""
+"""Detectors that do not look at the image.
+
+`FixedRegion` is for rigs that fix the position of the face (an oval on a screen, a chin rest).
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ from runtime.face.detector import DetectorInfo, Face
 class FixedRegion:
     """`FaceDetector` that always returns the same region, whether or not it contains a face.
 
-    ``x``, ``y``, ``w``, ``h``: fractions of the image's width and height. It does not look at the image, so its result
-    never counts as a detected face: gates that need one are ``unknown``.
+    ``x``, ``y``, ``w``, ``h``: fractions of the image's width and height. Because it does not look at the image, its
+    result never counts as a detected face: gates that need a detection are ``unknown``.
 
     Raises:
         ValueError: the region does not lie inside the image.
@@ -37,7 +40,7 @@ class FixedRegion:
 
 
 class NoDetector:
-    """`FaceDetector` that finds nothing: only pairs with a given box are assessed, streams never."""
+    """`FaceDetector` that finds nothing. With it, only pairs with a given box can be assessed, and streams cannot."""
 
     info: ClassVar[DetectorInfo] = DetectorInfo("none")
 

@@ -9,7 +9,7 @@ from runtime.core.values import Box
 from runtime.face.detector import Face
 
 EDGE_MM = 150.0
-"""Edge of the training box on a life-size face."""
+"""Edge in mm of the box used in training, on a life-size face."""
 SPREAD_MM = 89.5
 """Spread of the landmarks on that face: the root of the sum of their squared distances from their mean. Turning the
 head brings the eyes closer together, tilting it brings the mouth closer to the eyes; the spread changes less than
@@ -21,7 +21,7 @@ sideways distance from that line, which follows the middle of the face as the he
 
 
 def box_from_landmarks(landmarks: NDArray[np.float32]) -> Box:
-    """Return the square box of a face with ``landmarks`` [5, 2], see `runtime.face.detector.Face`."""
+    """Return the square box of the face with these ``landmarks`` [5, 2]; see `runtime.face.detector.Face`."""
     points = np.asarray(landmarks, np.float64)
     edge = EDGE_MM / SPREAD_MM * float(np.sqrt(np.square(points - points.mean(0)).sum()))
     eyes, mouth = points[:2].mean(0), points[3:].mean(0)
@@ -34,9 +34,10 @@ def box_from_landmarks(landmarks: NDArray[np.float32]) -> Box:
 def largest_face(
     marks: NDArray[np.float32], scores: NDArray[np.float32], shape: tuple[int, ...], smallest: float
 ) -> Face | None:
-    """Return the largest of N detections, clipped to the image as other detectors' boxes are; None without one.
+    """Return the largest of N detections, with its box clipped to the image, or None if no detection qualifies.
 
-    ``marks`` [N, 5, 2] in pixels of an image of ``shape``, ``scores`` [N]. ``smallest``: minimum edge of a box, pixels.
+    ``marks``: landmarks [N, 5, 2] in pixels of an image of ``shape``. ``scores``: [N]. ``smallest``: minimum edge of a
+    box, in pixels.
     """
     height, width = shape[:2]
     found: list[Face] = []
@@ -44,7 +45,7 @@ def largest_face(
         if not np.isfinite(landmarks).all():
             continue
         box = box_from_landmarks(landmarks)
-        # No image shows such a face: it is a false detection.
+        # A face cannot be that large or lie outside the image: this is a false detection.
         if not (0 <= box.x + box.w / 2 <= width and 0 <= box.y + box.h / 2 <= height and box.w <= 2 * max(shape[:2])):
             continue
         x0, y0 = max(box.x, 0.0), max(box.y, 0.0)
@@ -54,6 +55,6 @@ def largest_face(
     if not found:
         return None
     best = max(found, key=lambda face: face.box.w * face.box.h)
-    # As with the cascade, only a face at a plausibly similar distance is a second person.
+    # As with the cascade, only a face whose size suggests a similar distance counts as a second person.
     count = sum(face.box.w >= 0.5 * best.box.w for face in found)
     return Face(best.box, best.confidence, count, best.landmarks)

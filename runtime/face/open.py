@@ -1,4 +1,4 @@
-"""Settings and opening of the face detector, shared by the service, the kiosk and the tools."""
+"""Settings of the face detector, and functions that open it. Used by the service, the kiosk and the tools."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ class FaceSettings(BaseModel):
 
 
 def open_detector(settings: FaceSettings | None = None) -> FaceDetector:
-    """Open the detector that ``settings`` select; by default YuNet, or the cascade if YuNet cannot run.
+    """Open the detector that ``settings`` select. The default is YuNet, or the Haar cascade if YuNet cannot run.
 
     Raises:
-        ConfigError: the file cannot be read, or its digest differs. EngineUnavailable: a package is missing, or the
-        file is not a model of that detector.
+        ConfigError: the model file cannot be read, or its digest differs. EngineUnavailable: a package is missing, or
+            the file is not a model of that detector.
     """
     chosen = settings or FaceSettings()
     if chosen.kind == "haar":
@@ -118,16 +118,17 @@ def _open_yunet(settings: FaceSettings) -> YuNetDetector:
 
 
 def detector_info(detector: FaceDetector) -> DetectorInfo:
-    """Return information about ``detector``; a caller's own detector is named by its class."""
+    """Return information about ``detector``. A detector from outside this package is named by its class."""
     info = getattr(detector, "info", None)
     return info if isinstance(info, DetectorInfo) else DetectorInfo(type(detector).__name__)
 
 
 def read_model(path: Path, sha256: str | None) -> bytes:
-    """Return the bytes of a user's model, read once so that the checked bytes are the ones that run.
+    """Return the bytes of the model file at ``path``. It is read only once, so that the bytes that were checked are the
+    ones that run.
 
     Raises:
-        ConfigError: it cannot be read, is too large, or its digest differs.
+        ConfigError: the file cannot be read or is too large, or its digest differs.
     """
     try:
         with path.open("rb") as file:

@@ -1,9 +1,9 @@
-"""Face boxes in every image of a pair: detected in one, mapped to the others, and confirmed there.
+"""Find the face in each image of a pair: detect it in one image, map its box to the others, and confirm it there.
 
-RGB is searched first; in the dark, IR is. If the first shows no face, the other is searched. Depth is not searched.
-The IR crop is taken at the face detected in IR if that face is close enough to the expected box. If it is not, or no
-face is found, the check ``ir.face`` fails. A face in both RGB and IR is a required check, not evidence of life: a
-screen is black in IR, but a good print is not.
+RGB is searched first or, in the dark, IR. If no face is found there, the other image is searched. Depth images are not
+searched. If the face detected in IR is close enough to the expected box, the IR crop is cut there. Otherwise, or if IR
+shows no face, the check ``ir.face`` fails. A face in both RGB and IR is required but does not prove life: a screen is
+black in IR, but a good print is not.
 """
 
 from __future__ import annotations
@@ -25,25 +25,28 @@ from runtime.face.fixed import FixedRegion
 from runtime.geometry.box_mapping import BoxMapper, MappedBox
 
 REACHES = (1.7, 2.4)
-"""Edges of the regions searched to confirm a face, in order, relative to its expected box. A face outside the second
-region would be too far away to be accepted by `is_same_face`."""
+"""Edges of the regions searched to confirm a face, in this order, as multiples of the edge of its expected box.
+`is_same_face` would not accept a face outside the second region."""
 DETECTOR_OFF = 0.25
-"""Largest distance of a face from where a calibration expects it, as a fraction of the expected edge, in addition to
-the calibration's own tolerance: the boxes of nine in ten frontal heads are off by less than 0.05 each, those of turned
-heads by 0.1 (benchmarks/faces.md)."""
+"""Largest distance between a detected face and its place according to a calibration, as a fraction of the expected
+edge; the calibration's own tolerance is added. The scatter of the detector is smaller: for nine in ten frontal heads a
+box is off by less than 0.05, for turned heads by less than 0.1 (benchmarks/faces.md)."""
 CONFIRM_MAX_OFFSET = 0.5
-"""Upper bound of the offset, and the limit used without calibration, where it only tells one face from another."""
+"""Upper bound of that distance. Without a calibration it is the limit itself, and only tells one face from another."""
 CONFIRM_MAX_SCALE = 2.0
 SEARCHABLE_MEAN = 25
-"""Below this mean grey level (0 to 255), a region is too dark for a missing detection to mean anything."""
+"""Mean grey level (0 to 255) below which a region is too dark for a missing detection to mean anything."""
 NO_FACE_CODES: Mapping[Modality, str] = {"rgb": "no_face", "ir": "ir_no_face"}
 
 
 @dataclass(frozen=True, slots=True)
 class PairDetection:
-    """Face boxes of a pair. ``face``: in pixels of the ``lead`` image, the first of the model's modalities in which a
-    face can be found. ``detected_in``: where it was found, None when the caller named its box. ``boxes``: modality →
-    box in its image. ``checks``: checks already decided by the detection."""
+    """The face of a pair.
+
+    ``face``: the face in pixels of the ``lead`` image. ``lead``: the first of the model's modalities in which a face
+    can be found. ``detected_in``: modality of the image in which the face was detected, None if the caller gave its
+    box. ``boxes``: modality → box in its image. ``checks``: results of the checks that detection has already decided.
+    """
 
     face: Face
     lead: Modality
@@ -53,7 +56,7 @@ class PairDetection:
 
 
 def searchable_modalities(modalities: Sequence[Modality]) -> tuple[Modality, ...]:
-    """Return the modalities in which a face can be found, in search order."""
+    """Return those of ``modalities`` in which a face can be found, in search order."""
     return tuple(m for m in ("rgb", "ir") if m in modalities)
 
 
@@ -67,12 +70,12 @@ def find_face(
 ) -> PairDetection:
     """Find the face in a single pair, without tracking.
 
-    ``given``: the caller's boxes, used unchanged. ``run_both``: runs two searches in parallel if both images must be
-    searched whole because the box mapper cannot map a box between them.
+    ``given``: boxes from the caller, used unchanged. ``run_both``: runs two searches, in parallel if it can. It is used
+    if both images must be searched as a whole because the box mapper cannot map a box between them.
 
     Raises:
         ModalityMissing: the pair lacks an image. InvalidFaceBox: a given box is malformed or outside its image. NoFace:
-        no box was given, and no face found.
+            no box was given, and no face was found.
     """
     boxes = {m: box for m, box in (given or {}).items() if m in modalities}
     for modality in modalities:
@@ -92,8 +95,8 @@ def find_face(
 
 @dataclass(frozen=True, slots=True)
 class _LeadDetection:
-    """``face`` in pixels of the lead image, the modality it was ``detected_in``, and the detections in ``whole``
-    images, in pixels of each."""
+    """A detection for the lead image. ``face``: in pixels of the lead image. ``detected_in``: modality in which it was
+    detected. ``whole``: modality → detection in that whole image, in its pixels."""
 
     face: Face
     detected_in: Modality | None
@@ -110,7 +113,7 @@ def _search(
 ) -> _LeadDetection:
     lead = searched[0]
     whole = _search_apart(pair, searched, detector, box_mapper, run_both) if not given else {}
-    # In the dark the detector may find a face in RGB, but less precisely than in IR.
+    # In the dark a detection in RGB is possible, but less precise than one in IR.
     for modality in reversed(searched) if is_dark(pair.image(lead)) and lead == "rgb" else searched:
         if modality in given:
             face, detected_in = Face(given[modality], None, 1), None
@@ -134,7 +137,7 @@ def _search(
 def no_face_message(pair: Pair, searched: Sequence[Modality]) -> str:
     """Return the sentence that names the images without a face, and which of them is too dark to show one.
 
-    An infrared image of an empty scene is dark too, so only the RGB image is ever called too dark.
+    IR is never called too dark, because an IR image of an empty scene is dark too.
     """
     names = []
     for modality in searched:
@@ -146,7 +149,10 @@ def no_face_message(pair: Pair, searched: Sequence[Modality]) -> str:
 def _search_apart(
     pair: Pair, searched: Sequence[Modality], detector: FaceDetector, box_mapper: BoxMapper, run_both: ParallelRunner
 ) -> dict[Modality, Face | None]:
-    """Search two whole images in parallel if the box mapper cannot map from one to the other."""
+    """Search two whole images in parallel and return the detections.
+
+    If the box mapper can map between the images, nothing is searched and the result is empty.
+    """
     if len(searched) != 2:
         return {}
     first, second = searched
@@ -166,7 +172,7 @@ def _place(
     box_mapper: BoxMapper,
     given: Mapping[Modality, Box],
 ) -> tuple[dict[Modality, Box], list[Check]]:
-    """Return the face's box in every image, and whether the face is confirmed there."""
+    """Return the box of the face in each image, and the checks that confirm the face there."""
     lead, face, detected_in = searchable_modalities(modalities)[0], sighting.face, sighting.detected_in
     boxes: dict[Modality, Box] = {}
     checks: list[Check] = []
@@ -205,8 +211,10 @@ def _detect_unregistered(
     whole: Mapping[Modality, Face | None],
     detector: FaceDetector,
 ) -> tuple[Box, Check]:
-    """Search an image to which no box can be mapped. If it cannot be searched (depth) or shows no face, the returned
-    check fails."""
+    """Return the box of the face in an image to which no box can be mapped, and the check of this detection.
+
+    The check fails if the image shows no face or cannot be searched (depth).
+    """
     shape = pair.image(modality).shape
     detected = whole.get(modality)
     if modality not in whole and modality in NO_FACE_CODES:
@@ -215,8 +223,8 @@ def _detect_unregistered(
     check = Check(f"{modality}.face_count", detected.count if detected else 0, 1, 1, code)
     if detected is not None:
         return detected.box, check
-    # The gate has already failed, but the result still needs a box. Its centre is scaled per axis, its edges by one
-    # scale: with one per axis a square would take the image's aspect ratio.
+    # The check has already failed, but the result still needs a box. The centre is scaled separately in x and y. Both
+    # edges are scaled by the same factor; otherwise a square would take on the aspect ratio of the image.
     leading = pair.image(lead).shape
     sx, sy = shape[1] / leading[1], shape[0] / leading[0]
     middle, scale = box.scaled(sx, sy), min(sx, sy)
@@ -225,7 +233,7 @@ def _detect_unregistered(
 
 
 def face_count_check(face: Face, detector: FaceDetector) -> Check:
-    """Check the number of faces; ``unknown`` for a detector that does not look at the image."""
+    """Check the number of faces. The check is ``unknown`` for a detector that does not look at the image."""
     count = None if isinstance(detector, FixedRegion) else face.count
     return Check("face.count", count, 1, 1, "multiple_faces")
 
@@ -233,9 +241,10 @@ def face_count_check(face: Face, detector: FaceDetector) -> Check:
 def detect_again(
     pair: Pair, modality: Modality, expected: MappedBox, detector: FaceDetector
 ) -> tuple[Check, Face | None]:
-    """Return the check that a face is where it is expected, and that face in pixels of the image, or None.
+    """Search for a face near its expected place. Return the check, and the face in pixels of the image or None.
 
-    The search goes from the expected place outwards. The check is ``unknown`` if the image is too dark.
+    The second region is searched only if the first is not enough. The check is ``unknown`` for an RGB region that is
+    too dark, and for a detector that does not look at the image.
     """
     image, box = pair.image(modality), expected.box
     name, code = f"{modality}.face", NO_FACE_CODES[modality]
@@ -251,7 +260,7 @@ def detect_again(
             continue
         whole = not _touches_edge(detected.box, region[0])
         detected = detected.moved(region[1], region[2])
-        # A face cut off by the region extends further out than its box.
+        # The box of a face that the region cuts off is not reliable.
         if whole or reach == REACHES[-1]:
             seen = is_same_face(detected.box, expected)
             return Check(name, float(seen), 1, None, code), detected if seen else None
@@ -259,10 +268,11 @@ def detect_again(
 
 
 def is_same_face(detected: Box, expected: MappedBox) -> bool:
-    """Return whether a face found at ``detected`` can be the one that is expected.
+    """Return whether a face detected at ``detected`` can be the expected one.
 
-    Its centre may be off by `DETECTOR_OFF` of the expected edge plus the tolerance of ``expected``, and never by more
-    than `CONFIRM_MAX_OFFSET`, which is the limit if no tolerance is known; its edge may differ by `CONFIRM_MAX_SCALE`.
+    Its centre may be off by `DETECTOR_OFF` times the expected edge plus the tolerance of ``expected``, but by no more
+    than `CONFIRM_MAX_OFFSET` times the edge. If no tolerance is known, `CONFIRM_MAX_OFFSET` alone is the limit. The
+    widths may differ by a factor of `CONFIRM_MAX_SCALE`.
     """
     box = expected.box
     edge = max(box.w, box.h, 1e-6)
@@ -290,8 +300,11 @@ def mean_level(image: Image) -> float:
 
 
 def square_around(image: Image, box: Box, reach: float) -> tuple[Image, int, int] | None:
-    """Return a square around the centre of ``box``, its side ``reach`` times the box's longer edge, clipped to the
-    image, and the x and y of its top-left corner; None if less than 8 pixels remain in either direction."""
+    """Cut out a square around the centre of ``box``. Return it and the x and y of its top-left corner.
+
+    The side of the square is ``reach`` times the longer edge of the box; the square is clipped to the image. Returns
+    None if fewer than 8 pixels remain in either direction.
+    """
     side = max(box.w, box.h) * reach
     cx, cy = box.x + box.w / 2, box.y + box.h / 2
     if not all(map(math.isfinite, (cx, cy, side))):

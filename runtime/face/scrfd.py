@@ -1,8 +1,8 @@
-"""SCRFD, from the user's ONNX file, through ONNX Runtime.
+"""SCRFD face detector: runs the user's ONNX file with ONNX Runtime.
 
 The decoder follows the published description (Guo et al., "Sample and Computation Redistribution for Efficient Face
-Detection", 2021) and InsightFace's documented outputs. No weights are part of this project: InsightFace's own are for
-non-commercial use; the user must check the licence of the file used.
+Detection", 2021) and InsightFace's documented outputs. This project includes no weights. InsightFace's own weights are
+for non-commercial use only, so check the licence of the file that you use.
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ from runtime.face.landmarks import largest_face
 
 STRIDES, ANCHORS = (8, 16, 32), 2
 EDGE = 640
-"""Edge of the square input if the file does not fix it."""
+"""Edge in pixels of the square input, used if the file does not fix it."""
 MEAN, SCALE, OVERLAP = 127.5, 1 / 128.0, 0.4
 
 
 class ScrfdDetector:
-    """`FaceDetector` by ``model``, the bytes of an ONNX file with landmarks (…_kps.onnx). ``min_score``: 0 to 1.
+    """SCRFD as a `FaceDetector`.
+
+    ``model``: bytes of an ONNX file with landmarks (…_kps.onnx). ``min_score``: minimum confidence, 0 to 1.
 
     Raises:
-        EngineUnavailable: ONNX Runtime is not installed or refuses the file, or it is not an SCRFD model with
-        landmarks.
+        EngineUnavailable: ONNX Runtime is not installed or refuses the file, or the file is not an SCRFD model with
+            landmarks.
     """
 
     def __init__(self, model: bytes, min_score: float = 0.5, info: DetectorInfo | None = None) -> None:
@@ -40,7 +42,7 @@ class ScrfdDetector:
         options.log_severity_level = 3
         try:
             self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the library has its own exception type for each kind of damage
+        except Exception as error:  # ONNX Runtime has a separate exception type for each kind of failure
             raise EngineUnavailable(f"ONNX Runtime {ort.__version__} refused the face detector: {error}") from error
         self._min_score = min_score
         entry = self._session.get_inputs()[0]
@@ -56,7 +58,7 @@ class ScrfdDetector:
         self._find(np.zeros((*self._size, 3), np.uint8))
 
     def detect(self, image: Image, smallest: float = 0.0) -> Face | None:
-        """As `FaceDetector.detect`.
+        """See `FaceDetector.detect`.
 
         Raises:
             EngineUnavailable: ONNX Runtime failed on this image.
@@ -72,11 +74,11 @@ class ScrfdDetector:
         return largest_face(marks / np.float32(scale), scores, (height, width), smallest)
 
     def _find(self, canvas: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return landmarks [N, 5, 2] and scores [N] on an RGB image of the input's size."""
+        """Return landmarks [N, 5, 2] and scores [N] for an RGB image that has the size of the network's input."""
         blob = ((canvas.astype(np.float32) - MEAN) * np.float32(SCALE)).transpose(2, 0, 1)[None]
         try:
             outputs = self._session.run(None, {self._input: np.ascontiguousarray(blob)})
-        except Exception as error:  # as above: the library's own types
+        except Exception as error:  # see above: many exception types
             raise EngineUnavailable(f"ONNX Runtime failed in the face detector: {error}") from error
         return decode([np.asarray(output) for output in outputs], self._size, self._min_score)
 
@@ -84,14 +86,14 @@ class ScrfdDetector:
 def decode(
     outputs: list[NDArray[Any]], size: tuple[int, int], min_score: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return landmarks [N, 5, 2] and scores [N], best first, from nine outputs for an input of height and width
-    ``size``.
+    """Decode the nine outputs of SCRFD into landmarks [N, 5, 2] and scores [N], best first.
 
-    The outputs are three each of scores [K, 1], distances to the box's edges [K, 4] and offsets of landmarks [K, 10],
-    in strides, for K = 2 · cells anchors, row by row and two in each cell.
+    ``size``: height and width of the input. The outputs are scores [K, 1] for each of three strides, then distances to
+    the edges of the box [K, 4], then offsets of the landmarks [K, 10]. Distances and offsets are in units of the
+    stride. Each cell has two anchors, so K = 2 · cells, row by row.
 
     Raises:
-        EngineUnavailable: an output has another shape.
+        EngineUnavailable: an output has a different shape.
     """
     boxes, marks, scores = [], [], []
     for level, stride in enumerate(STRIDES):
@@ -103,7 +105,7 @@ def decode(
                 f"this ONNX file is no SCRFD: {score.size} scores at stride {stride} where {count} are expected."
             )
         flat = score.reshape(count).astype(np.float32)
-        # NaN compares false.
+        # A NaN score compares false and is not chosen.
         chosen = np.flatnonzero(flat >= min_score)
         cell = chosen // ANCHORS
         centres = np.stack([cell % columns, cell // columns], 1).astype(np.float32) * stride

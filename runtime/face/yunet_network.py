@@ -1,6 +1,6 @@
-"""YuNet's network: an image in, boxes, landmarks and scores out; by ONNX Runtime, or by OpenCV if that is missing.
+"""The network of YuNet, run by ONNX Runtime or, if that is not installed, by OpenCV.
 
-ONNX Runtime takes less than half of OpenCV's time. The decoder follows OpenCV's FaceDetectorYN, so both give the same
+ONNX Runtime takes less than half the time of OpenCV. The decoder follows OpenCV's FaceDetectorYN, so both find the same
 faces.
 """
 
@@ -24,31 +24,32 @@ from runtime.engines.onnx import import_onnxruntime
 log = logging.getLogger("adsn.face")
 OVERLAP, MOST = 0.3, 50
 DIVISOR = 32
-"""Images are padded to multiples of this, as in OpenCV."""
+"""Images are padded to multiples of this number of pixels, as in OpenCV."""
 KEPT_SIZES, KEPT_EDGE = 3, 640
-"""Number of sizes for which a thread caches OpenCV's networks, and the edge above which memory is not kept."""
+"""Number of image sizes for which each thread caches an OpenCV detector, and edge in pixels above which ONNX Runtime's
+memory is freed after the run."""
 HEADS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
 STRIDES = (8, 16, 32)
 COLUMNS = 15
-"""x, y, w, h, five points, score."""
+"""Columns of a result: x, y, w, h, x and y of five landmarks, score."""
 GRAPH, INPUT, OUTPUT, VALUE_INFO = 7, 11, 12, 13
-"""Field numbers of onnx.proto: a model's graph, and a graph's inputs, outputs and stated shapes."""
+"""Field numbers in onnx.proto: the graph of a model, and the inputs, outputs and declared shapes of a graph."""
 
 
 class YuNetNetwork(Protocol):
-    """Finds faces. Thread-safe."""
+    """A YuNet network with its decoder. Thread-safe."""
 
     def find(self, bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return rows [N, 15] for an image uint8 [H, W, 3]: x, y, w, h, the five landmarks' x and y, score.
 
         Raises:
-            EngineUnavailable: the library failed on this image.
+            EngineUnavailable: the network failed on this image.
         """
         ...
 
 
 def open_network(model: bytes, min_score: float) -> YuNetNetwork:
-    """Return YuNet, by ONNX Runtime if it is installed and accepts the file, else by OpenCV.
+    """Open ``model`` with ONNX Runtime if it is installed and accepts the file, otherwise with OpenCV.
 
     Raises:
         EngineUnavailable: the file is not YuNet, or OpenCV lacks the class.
@@ -62,10 +63,10 @@ def open_network(model: bytes, min_score: float) -> YuNetNetwork:
 
 
 class OnnxYuNet:
-    """`YuNetNetwork` by ONNX Runtime, on the calling thread.
+    """`YuNetNetwork` that ONNX Runtime runs on the calling thread.
 
     Raises:
-        EngineUnavailable: it is not installed or refuses the file, or the file is not YuNet.
+        EngineUnavailable: ONNX Runtime is not installed or refuses the file, or the file is not YuNet.
     """
 
     def __init__(self, model: bytes, min_score: float) -> None:
@@ -78,7 +79,7 @@ class OnnxYuNet:
             self._session = ort.InferenceSession(with_open_size(model), options, providers=["CPUExecutionProvider"])
         except NotAModel as error:
             raise EngineUnavailable(f"the face detector's file is no YuNet: {error.message}") from error
-        except Exception as error:  # the library has its own exception type for each kind of damage
+        except Exception as error:  # ONNX Runtime has a separate exception type for each kind of failure
             raise EngineUnavailable(f"ONNX Runtime {ort.__version__} refused the face detector: {error}") from error
         self._shrink = ort.RunOptions()
         self._shrink.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
@@ -92,20 +93,20 @@ class OnnxYuNet:
         self.find(np.zeros((2 * DIVISOR, 2 * DIVISOR, 3), np.uint8))
 
     def find(self, bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """As `YuNetNetwork.find`."""
+        """Return the rows of the faces; see `YuNetNetwork.find`."""
         blob = padded_planes(bgr)
-        # Memory used for a large image is freed after the run.
+        # Free the memory after the run if the image was large.
         options = self._shrink if max(blob.shape) > KEPT_EDGE else None
         try:
             values = self._session.run(self._outputs, {self._input: blob}, options)
-        except Exception as error:  # as above: the library's own types
+        except Exception as error:  # see above: many exception types
             raise EngineUnavailable(f"ONNX Runtime failed in the face detector: {error}") from error
         rows, columns = blob.shape[2:]
         return decode(dict(zip(self._outputs, values, strict=True)), rows, columns, self._min_score)
 
 
 class OpenCvYuNet:
-    """`YuNetNetwork` by ``cv2.FaceDetectorYN``.
+    """`YuNetNetwork` that uses ``cv2.FaceDetectorYN``.
 
     Raises:
         EngineUnavailable: OpenCV lacks the class, or the file is not YuNet.
@@ -127,7 +128,7 @@ class OpenCvYuNet:
             ) from error
 
     def find(self, bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """As `YuNetNetwork.find`."""
+        """Return the rows of the faces; see `YuNetNetwork.find`."""
         try:
             return self._detect(bgr)
         except cv2.error as error:
@@ -140,7 +141,8 @@ class OpenCvYuNet:
         return no_rows() if faces is None else np.asarray(faces, np.float32).reshape(-1, COLUMNS)
 
     def _detector(self, height: int, width: int) -> cv2.FaceDetectorYN:
-        """Return this thread's detector for a padded size; changing a network's size costs a millisecond."""
+        """Return this thread's detector for a padded size. There is one for each size, because changing the size of a
+        detector takes a millisecond."""
         kept: OrderedDict[tuple[int, int], cv2.FaceDetectorYN] | None = getattr(self._local, "kept", None)
         if kept is None:
             kept = self._local.kept = OrderedDict()
@@ -158,10 +160,10 @@ class OpenCvYuNet:
 
 
 def require_yunet(model: NDArray[np.uint8]) -> None:
-    """Check that an ONNX file has YuNet's outputs: OpenCV reads them without checking their sizes.
+    """Check that an ONNX file has the outputs of YuNet. OpenCV reads them without checking their sizes.
 
     Raises:
-        EngineUnavailable: its outputs differ. cv2.error: OpenCV cannot read or run it.
+        EngineUnavailable: the outputs differ. cv2.error: OpenCV cannot read or run the file.
     """
     edge = 64
     net = cv2.dnn.readNetFromONNX(model)
@@ -186,8 +188,10 @@ def no_rows() -> NDArray[np.float32]:
 
 
 def padded_planes(bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return uint8 [H, W, 3] as float32 [1, 3, H', W'], zero-padded at the bottom and right to multiples of
-    `DIVISOR`."""
+    """Convert an image, uint8 [H, W, 3], to float32 [1, 3, H', W'].
+
+    It is zero-padded at the bottom and right to multiples of `DIVISOR`.
+    """
     height, width = bgr.shape[:2]
     below, right = -height % DIVISOR, -width % DIVISOR
     if below or right:
@@ -197,7 +201,7 @@ def padded_planes(bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=16)
 def cells(rows: int, columns: int) -> NDArray[np.float32]:
-    """Return float32 [K, 3]: column, row and stride of each cell of an input of ``rows`` × ``columns`` pixels."""
+    """Return float32 [K, 3]: column, row and stride of each grid cell for an input of ``rows`` × ``columns`` pixels."""
     parts = []
     for stride in STRIDES:
         down, across = np.mgrid[: rows // stride, : columns // stride]
@@ -208,8 +212,8 @@ def cells(rows: int, columns: int) -> NDArray[np.float32]:
 def decode(outputs: Mapping[str, NDArray[Any]], rows: int, columns: int, min_score: float) -> NDArray[np.float32]:
     """Return rows [N, 15], best first, from YuNet's outputs for an input of ``rows`` × ``columns`` pixels.
 
-    ``outputs``: for each stride, one value each of ``cls_`` and ``obj_``, four of ``bbox_`` and ten of ``kps_`` per
-    cell, cells row by row.
+    ``outputs``: name → values for the cells of one stride, row by row. Each cell has one value in ``cls_…`` and
+    ``obj_…``, four in ``bbox_…`` and ten in ``kps_…``.
 
     Raises:
         EngineUnavailable: an output has the wrong size.
@@ -226,7 +230,7 @@ def decode(outputs: Mapping[str, NDArray[Any]], rows: int, columns: int, min_sco
                 )
         heads[head] = np.concatenate(parts).reshape(-1, values)
     both = (np.clip(heads["cls"], 0, 1) * np.clip(heads["obj"], 0, 1))[:, 0]
-    # NaN compares false.
+    # A NaN score compares false and is not chosen.
     chosen = np.flatnonzero(both >= min_score * min_score)
     if not len(chosen):
         return no_rows()
@@ -243,7 +247,7 @@ def decode(outputs: Mapping[str, NDArray[Any]], rows: int, columns: int, min_sco
 
 
 def whole_boxes(found: NDArray[np.float32]) -> list[list[int]]:
-    """Return the boxes of rows [N, 15] in whole pixels, on which overlaps are measured."""
+    """Return the boxes of rows [N, 15], rounded to whole pixels for the measurement of overlaps."""
     limit = float(1 << 20)
     boxes: list[list[int]] = np.clip(found[:, :4], -limit, limit).astype(int).tolist()
     return boxes
@@ -256,7 +260,7 @@ def with_open_size(model: bytes) -> bytes:
     serving needs no ``onnx`` package.
 
     Raises:
-        NotAModel: not an ONNX model of one input.
+        NotAModel: the bytes are not an ONNX model with one input.
     """
     out = b""
     for number, value in fields(memoryview(model)):
@@ -288,7 +292,7 @@ def _name_of(value_info: memoryview) -> bytes:
 
 
 def _value_info(name: bytes, shape: tuple[int | str, ...] | None) -> bytes:
-    """Encode a float tensor's name and shape; None: any shape."""
+    """Encode the name and shape of a float tensor. None: any shape."""
     tensor = _entry(1, 1)
     if shape is not None:
         dims = (_entry(1, d) if isinstance(d, int) else _entry(2, memoryview(d.encode())) for d in shape)
@@ -297,7 +301,7 @@ def _value_info(name: bytes, shape: tuple[int | str, ...] | None) -> bytes:
 
 
 def _entry(number: int, value: int | memoryview) -> bytes:
-    """Encode a protocol-buffer field: a number, or a length and bytes."""
+    """Encode a protocol-buffer field: a number, or bytes with their length."""
     if isinstance(value, int):
         return _varint(number << 3) + _varint(value)
     return _varint(number << 3 | 2) + _varint(len(value)) + bytes(value)

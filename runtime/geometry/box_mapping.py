@@ -1,9 +1,10 @@
-"""Map a face's box from one camera's image to another's.
+"""Map the box of a face from the image of one camera to that of another.
 
-Two cameras next to each other see a face displaced by ``f·b/Z`` pixels (``f`` focal length in pixels, ``b`` the
-baseline, ``Z`` the distance), so no single mapping between the images is right at every distance. A calibrated rig
-therefore maps by H(Z), which assumes that the box lies on a plane at distance Z. Z comes from a depth map, or from the
-apparent width of the face: the width of faces varies less than the distance at which people stand.
+In the images of two cameras next to each other, a face is displaced by ``f·b/Z`` pixels (``f``: focal length in pixels,
+``b``: baseline, ``Z``: distance), so no single mapping between the images is right at every distance. A calibrated rig
+therefore maps the box as if it lay on a plane at distance Z. Z comes from a depth map or, without one, from the
+apparent width of the face. That is good enough because the width of faces varies less than the distance at which people
+stand.
 """
 
 from __future__ import annotations
@@ -24,18 +25,19 @@ from runtime.core.values import Box, DepthMap, Modality, Pair
 Vector = NDArray[np.float64]
 
 FACE_BOX_MM = 150.0
-"""Width, in mm, of the part of a face that a face box covers. Microsoft's requirements for infrared cameras assume 15
-cm. OpenCV's frontal cascade alt2 draws its box 1.13 times as wide as simulated heads are at the cheekbones
-(benchmarks/geometry.md). People's cheekbones measure 133.8 and 130.1 mm on average in the two sexes
-(doi:10.1186/s40902-019-0191-7, table 9), which gives about 150 mm too; in other surveys heads are up to a tenth wider.
-For a detector with other boxes pass the width to `CalibratedMapper`."""
+"""Default width, in mm, of a face box on a life-size face. Microsoft's requirements for infrared cameras assume 15 cm.
+A second estimate agrees: the boxes of OpenCV's frontal cascade alt2 are 1.13 times as wide as the cheekbones of
+simulated heads (benchmarks/geometry.md), and people's cheekbones measure 133.8 mm (men) and 130.1 mm (women) on average
+(doi:10.1186/s40902-019-0191-7, table 9). In other surveys heads are up to a tenth wider. For a detector with different
+boxes, pass the width to `CalibratedMapper`."""
 FACE_BOX_SPREAD = 0.20
-"""Two standard deviations of a face box's width, as a fraction. Heads vary by 3 to 5 %; with the cascade's own scatter
-it is 9 % on simulated faces."""
+"""Two standard deviations of the width of a face box, as a fraction of the width. One standard deviation of head width
+is 3 to 5 %. Including the scatter of the cascade it is 9 % on simulated faces."""
 FACE_RELIEF_MM = 25.0
-"""How far, in mm, the relevant parts of a face lie in front of or behind the plane that the depth map gives for it."""
+"""Distance, in mm, up to which the relevant parts of a face lie in front of or behind the plane given by the depth
+map."""
 NEAREST_MM, FARTHEST_MM = 100.0, 10_000.0
-"""Distances, in mm, that are accepted for a face."""
+"""Range of plausible distances of a face, in mm."""
 MIN_DEPTH_SHARE = 0.2
 """Minimum fraction of pixels with known depth in the middle of a face box; with fewer, no distance is read."""
 DEPTH_LOOKUPS = 4
@@ -45,11 +47,11 @@ ASPECT_TOLERANCE = 0.02
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CameraModel:
-    """One camera of a rig: a pinhole with OpenCV's distortion model.
+    """One camera of a rig: a pinhole camera with OpenCV's distortion model.
 
-    ``matrix`` float64 [3, 3], pixels. ``distortion`` float64 [5]: k1, k2, p1, p2, k3. ``rotation`` [3, 3] and
-    ``translation`` [3], mm, map a point from the rig's frame to this camera's frame, z forward. ``identity``: see
-    `SourceInfo`. ``rms_px``: the calibration's reprojection error in this camera.
+    ``matrix``: camera matrix, float64 [3, 3], pixels. ``distortion``: float64 [5]: k1, k2, p1, p2, k3. ``rotation`` [3,
+    3] and ``translation`` [3], mm, map a point from the rig's coordinates to this camera's, with z forward.
+    ``identity``: see `SourceInfo`. ``rms_px``: the calibration's reprojection error in this camera.
     """
 
     identity: str
@@ -62,7 +64,7 @@ class CameraModel:
     rms_px: float = 0.0
 
     def rays(self, points: Vector) -> Vector:
-        """Convert pixels [N, 2] to directions (x/z, y/z) [N, 2] without distortion."""
+        """Return the undistorted directions (x/z, y/z) [N, 2] of pixels [N, 2]."""
         ends = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-10)
         found = cv2.undistortPointsIter(
             points.reshape(-1, 1, 2), self.matrix, self.distortion, np.eye(3), np.eye(3), ends
@@ -70,17 +72,18 @@ class CameraModel:
         return np.asarray(found, np.float64).reshape(-1, 2)
 
     def pixels(self, points: Vector) -> Vector:
-        """Project points [N, 3] in this camera's frame, mm, to pixels [N, 2]."""
+        """Project points [N, 3] in this camera's coordinates, mm, to pixels [N, 2]."""
         found, _ = cv2.projectPoints(points.reshape(-1, 1, 3), np.zeros(3), np.zeros(3), self.matrix, self.distortion)
         return np.asarray(found, np.float64).reshape(-1, 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RigGeometry:
-    """Two or three cameras in one frame, calibrated together.
+    """Two or three cameras in common coordinates, calibrated together.
 
-    ``rms_px``: stereo reprojection error. ``held_out_px``: 95th percentile of the error of board corners predicted from
-    one camera to the other in views that the fit had not seen; None if no views were held out. ``date``: ISO 8601, UTC.
+    ``rms_px``: stereo reprojection error. ``held_out_px``: 95th percentile of the error with which board corners are
+    predicted from one camera in the other, on views that were not used in the fit; None if no views were held out.
+    ``date``: ISO 8601, UTC.
     """
 
     cameras: Mapping[Modality, CameraModel]
@@ -95,16 +98,17 @@ class RigGeometry:
         return float(np.linalg.norm(a.rotation.T @ a.translation - b.rotation.T @ b.translation))
 
     def require_cameras(self, infos: Mapping[Modality, SourceInfo], where: str) -> None:
-        """Check that this geometry belongs to the open cameras. ``where``: the file, for messages.
+        """Check that this geometry belongs to the open cameras. ``where``: name of the file, for messages.
 
         Raises:
-            CalibrationInvalid: a camera is another one, delivers another size, or is missing from the geometry.
+            CalibrationInvalid: a camera is not the calibrated one, delivers a different image size, or is missing from
+                the geometry.
         """
         for modality, info in infos.items():
             field, again = f"cameras.{modality}", "Calibrate this rig with: adsn-calib rig"
             camera = self.cameras.get(modality)
             if camera is None:
-                # Depth that is missing from the geometry is simply not used.
+                # A depth camera that the geometry does not cover is not used, so this is no error.
                 if modality == "depth" and len(infos) > 2:
                     continue
                 raise CalibrationInvalid(f"{where}: {field} is missing, but {info.uri} is open. {again}")
@@ -126,11 +130,11 @@ MappingMethod = Literal["same", "depth", "face_width", "scale"]
 
 @dataclass(frozen=True, slots=True)
 class MappedBox:
-    """A face's box in another image.
+    """The box of a face, mapped to another image.
 
-    ``by``: how it was mapped. ``tolerance_px``: possible error of its centre in pixels of that image, about two
-    standard deviations; None if unknown. ``distance_mm``: the face's distance from the source image's camera, if it was
-    needed.
+    ``by``: method of the mapping. ``tolerance_px``: possible error of the centre of the box, in pixels of the target
+    image, about two standard deviations; None if unknown. ``distance_mm``: distance of the face from the source camera;
+    None if the mapping did not need it.
     """
 
     box: Box
@@ -140,14 +144,16 @@ class MappedBox:
 
 
 class BoxMapper(Protocol):
-    """Maps a face's box from one image to another image of the same pair. Thread-safe."""
+    """Mapping of a face box from one image to another image of the same pair. Thread-safe."""
 
     def map_box(self, box: Box, source: Modality, target: Modality, pair: Pair) -> MappedBox | None:
-        """Map ``box`` from pixels of the pair's ``source`` to pixels of its ``target``; the result may cross the edge.
-        Returns None if this mapper cannot tell: the face has to be detected in ``target``.
+        """Map ``box`` from pixels of the ``source`` image of ``pair`` to pixels of its ``target`` image.
+
+        The result may extend beyond the edge of the image. Returns None if this mapper cannot map the box, so that the
+        face has to be detected in ``target``.
 
         Raises:
-            ModalityMissing: the pair lacks one of the two.
+            ModalityMissing: the pair lacks one of the two images.
             CalibrationInvalid: the images do not have the calibrated size.
         """
         ...
@@ -155,7 +161,7 @@ class BoxMapper(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ScaleMapper:
-    """Treats images that differ in scale alone as registered: aligned uploads, aligned depth, one lens."""
+    """`BoxMapper` for registered images that differ at most in scale: aligned uploads, aligned depth, or one lens."""
 
     aspect_tolerance: float = ASPECT_TOLERANCE
 
@@ -169,10 +175,10 @@ class ScaleMapper:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CalibratedMapper:
-    """Maps boxes by a rig's geometry.
+    """`BoxMapper` that uses the geometry of a rig.
 
-    ``face_box_mm``: width of the detector's box on a face, see `FACE_BOX_MM`. ``use_depth``: read the distance from the
-    pair's depth map if it has one that the geometry covers.
+    ``face_box_mm``: width of the detector's box on a life-size face; see `FACE_BOX_MM`. ``use_depth``: whether to read
+    the distance from the pair's depth map, if it has one and the geometry includes its camera.
     """
 
     geometry: RigGeometry
@@ -216,7 +222,7 @@ class CalibratedMapper:
 
 
 def face_distance(box: Box, camera: CameraModel, face_box_mm: float = FACE_BOX_MM) -> float:
-    """Return a face's distance in mm from the undistorted width of its box; infinite for a box without width."""
+    """Return the distance of a face in mm, computed from the undistorted width of its box (infinite if that is 0)."""
     middle = box.y + box.h / 2
     left, right = camera.rays(np.array([[box.x, middle], [box.x + box.w, middle]]))
     width = float(np.hypot(*(right - left)))
@@ -224,10 +230,10 @@ def face_distance(box: Box, camera: CameraModel, face_box_mm: float = FACE_BOX_M
 
 
 def reproject_box(box: Box, source: CameraModel, target: CameraModel, distance: float) -> Box | None:
-    """Return a box of ``source`` as ``target`` sees it, taken as a plane ``distance`` mm from ``source`` and facing it.
+    """Return where ``target`` sees a box of ``source`` that lies on a plane ``distance`` mm in front of ``source``.
 
-    The centre and the edge lengths are mapped, not the corners, so a camera rolled about its axis does not widen the
-    box. Returns None if the box lies behind ``target``.
+    The centre and the lengths of the edges are mapped, not the corners, so that a camera rolled about its axis does not
+    widen the box. Returns None if the box lies behind ``target``.
     """
     x, y, w, h = box.x, box.y, box.w, box.h
     marks = np.array([[x + w / 2, y + h / 2], [x, y + h / 2], [x + w, y + h / 2], [x + w / 2, y], [x + w / 2, y + h]])
@@ -244,8 +250,11 @@ def reproject_box(box: Box, source: CameraModel, target: CameraModel, distance: 
 
 
 def parallax(box: Box, source: CameraModel, target: CameraModel, distance: float) -> tuple[float, float]:
-    """Return how far a face at ``distance`` mm is from where it would be at infinity, across and down in ``target``'s
-    pixels. A distance that is wrong by a tenth misplaces the face by a tenth of this."""
+    """Return the parallax of a face at ``distance`` mm, across and down, in pixels of ``target``.
+
+    Parallax is the displacement from the place where the face would be at infinite distance. If the distance is wrong
+    by a tenth, the face is misplaced by a tenth of the parallax.
+    """
     near, far = (reproject_box(box, source, target, z) for z in (distance, FARTHEST_MM * 1e3))
     if near is None or far is None:
         return 0.0, 0.0
@@ -255,8 +264,10 @@ def parallax(box: Box, source: CameraModel, target: CameraModel, distance: float
 def reproject_points(
     points: Vector, source: CameraModel, target: CameraModel, distance: float | Vector
 ) -> Vector | None:
-    """Convert pixels [N, 2] of ``source`` at ``distance`` mm (one number, or [N]) to points [N, 3] in ``target``'s
-    frame, mm. Returns None if one of them is not in front of ``target``."""
+    """Convert pixels [N, 2] of ``source`` at ``distance`` mm to points [N, 3] in the coordinates of ``target``, mm.
+
+    ``distance``: one number, or one for each pixel [N]. Returns None if any point is not in front of ``target``.
+    """
     rays = source.rays(np.asarray(points, np.float64))
     there = np.column_stack([rays, np.ones(len(rays))]) * np.reshape(distance, (-1, 1))
     in_rig = (there - source.translation) @ source.rotation
@@ -267,14 +278,14 @@ def reproject_points(
 def depth_distance(
     box: Box, source: CameraModel, depth_camera: CameraModel, depth: DepthMap, guess: float
 ) -> float | None:
-    """Return a face's distance from ``source`` in mm, read from a depth map that another camera may have taken.
+    """Return the distance of a face from ``source`` in mm, read from a depth map that may come from another camera.
 
-    Where to look in the map depends on the distance, so the lookup is repeated with each new distance. ``guess``:
-    initial distance in mm. Returns None if the middle of the face has too little depth, or if the lookups do not
-    converge.
+    The place of the face in the map depends on its distance, so the lookup is repeated with the distance just read, at
+    most ``rounds`` times. ``guess``: initial distance in mm. Returns None if too few pixels in the middle of the face
+    have a depth, or if the lookups do not converge.
 
     Raises:
-        CalibrationInvalid: the map does not have the calibrated size.
+        CalibrationInvalid: the depth map does not have the calibrated size.
     """
     if depth.shape[:2] != (depth_camera.height, depth_camera.width):
         raise CalibrationInvalid(
@@ -300,8 +311,10 @@ def depth_distance(
 
 
 def median_depth(depth: DepthMap, box: Box) -> float | None:
-    """Return the median depth in mm of the middle half of a box in each direction; None if less than
-    `MIN_DEPTH_SHARE` of it is known."""
+    """Return the median depth in mm over the middle of a box: half of its width and half of its height.
+
+    Returns None if the fraction of pixels with known depth is below `MIN_DEPTH_SHARE`.
+    """
     x0, x1 = round(box.x + box.w / 4), round(box.x + box.w * 3 / 4)
     y0, y1 = round(box.y + box.h / 4), round(box.y + box.h * 3 / 4)
     part: NDArray[Any] = depth[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]

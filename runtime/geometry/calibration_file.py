@@ -1,4 +1,4 @@
-"""The file of a rig's geometry: reviewable JSON with a fixed schema, validated before use."""
+"""The calibration file of a rig: readable JSON with a fixed schema, validated before use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ SCHEMA_VERSION: Literal[1] = 1
 MAX_BYTES = 1 << 20
 FARTHEST_APART_MM = 2000.0
 ROUND_TRIP_PX = 0.05
-"""A lens model must map pixels to rays and back to the same pixels; one that folds over inside the image does not."""
+"""Maximum error, in pixels, when pixels are mapped to rays and back. A lens model that folds over inside the image has
+a larger one."""
 
 Row = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
@@ -29,7 +30,7 @@ NotNegative = Annotated[FiniteFloat, Field(ge=0)]
 
 
 class GeometryEntry(BaseModel):
-    """Base of all entries: immutable, and without unknown keys."""
+    """Base of all entries: frozen, and unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -90,7 +91,7 @@ class GeometryFile(GeometryEntry):
 
 
 def camera_entry(camera: CameraModel) -> CameraEntry:
-    """Return the entry of ``camera``; `CameraEntry.camera` is the inverse."""
+    """Return the file entry for ``camera``. `CameraEntry.camera` is the inverse."""
     k = camera.matrix
     return CameraEntry.model_validate(
         {
@@ -111,7 +112,7 @@ def save_geometry(geometry: RigGeometry, path: Path) -> None:
     """Write ``geometry`` atomically.
 
     Raises:
-        CalibrationInvalid: it has values that no rig can have.
+        CalibrationInvalid: it has values that are impossible for a rig.
         OSError: the file cannot be written.
     """
     try:
@@ -132,7 +133,8 @@ def load_geometry(path: Path) -> RigGeometry:
     """Read a rig's geometry.
 
     Raises:
-        CalibrationInvalid: no such file, another schema, or values that no rig can have. The message names the field.
+        CalibrationInvalid: the file does not exist, has a different schema, or has values that are impossible for a
+            rig. The message names the field.
     """
     again = "Create it with: adsn-calib rig"
     try:
@@ -156,15 +158,17 @@ def load_geometry(path: Path) -> RigGeometry:
 
 
 def validation_message(error: ValidationError) -> str:
-    """Return each wrong field with its error, on one line."""
+    """Return all wrong fields with their errors, on one line."""
     return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
 
 
 def open_box_mapper(path: Path | None, infos: Mapping[Modality, SourceInfo]) -> BoxMapper:
-    """Return the box mapper of the open cameras: by the geometry in ``path``, or by scale alone without one.
+    """Return the box mapper for the open cameras.
+
+    It uses the geometry in ``path``, or is a `ScaleMapper` if ``path`` is None.
 
     Raises:
-        CalibrationInvalid: the file is damaged, or belongs to other cameras or sizes than ``infos``.
+        CalibrationInvalid: the file is damaged, or does not match the cameras or image sizes in ``infos``.
     """
     if path is None:
         return ScaleMapper()

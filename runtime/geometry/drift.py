@@ -1,8 +1,8 @@
 """Detect whether two cameras have moved since calibration, from the shift between their images of the same faces.
 
-A knock on the housing turns a camera by a degree, ten pixels, and from then on every infrared crop shows the wrong part
-of the face. Nothing else in the pipeline would notice. RGB and infrared images of a face differ in tone, but their
-edges are in the same places, so the shift between the two crops is found by phase correlation of their gradients.
+A knock on the housing can turn a camera by one degree, or ten pixels. From then on every IR crop shows the wrong part
+of the face, and nothing else in the pipeline would notice. RGB and IR images of a face differ in tone, but their edges
+are in the same places, so the shift between the two crops is found by phase correlation of their gradients.
 """
 
 from __future__ import annotations
@@ -22,18 +22,20 @@ from runtime.core.values import Box, Image
 from runtime.imaging.crop import CropRule, crop, crop_window
 
 CROP = CropRule(size=160, margin=0.25)
-"""Large enough for a precision of a tenth of a pixel, small enough to take less than a millisecond."""
+"""Crop that is compared: large enough for a precision of a tenth of a pixel, small enough to take less than a
+millisecond."""
 BLUR = 1.0
 MIN_RESPONSE = 0.2
-"""Correlation peaks below this are not shifts, but differences in scale or rotation, or darkness."""
+"""Minimum height of the correlation peak. Lower peaks come from differences in scale or rotation, or from darkness, not
+from a shift."""
 LIMIT_PX = 5.0
 """In an image 640 pixels wide: 3 % of a face at arm's length, which is what the crops tolerate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """The shift of the second image's content right of and below the first's, in pixels. ``response``: how clear the
-    shift is, 0 to 1; see `MIN_RESPONSE`."""
+    """Shift of the content of the second image relative to the first, in pixels to the right and down. ``response``:
+    height of the correlation peak, 0 to 1; see `MIN_RESPONSE`."""
 
     x: float
     y: float
@@ -42,10 +44,11 @@ class Shift:
 
 @dataclass(frozen=True, slots=True)
 class DriftState:
-    """Median shift of the infrared image in pixels over the last readings.
+    """Median shift of the IR image over the last readings, in pixels.
 
-    ``drifted``: None until there are enough readings. ``readings``: how many count. ``rejected``: how many were too
-    unclear since the start. ``advice``: what to do; empty if nothing is needed.
+    ``drifted``: None until there are enough readings. ``readings``: number of readings in the median. ``rejected``:
+    number of readings since the start that were too unclear. ``advice``: advice to the operator; empty if none is
+    needed.
     """
 
     x: float
@@ -59,7 +62,7 @@ class DriftState:
 def edge_map(image: Image) -> NDArray[np.float32]:
     """Return the logarithm of the gradient magnitude, float32 [H, W], of a blurred image uint8 [H, W, 1 or 3].
 
-    A logarithm, because the edges of a lit face are ten times as strong in one image as in the other.
+    The logarithm is needed because the edges of a lit face can be ten times as strong in one image as in the other.
     """
     grey = image[:, :, 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     soft = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), BLUR)
@@ -68,7 +71,7 @@ def edge_map(image: Image) -> NDArray[np.float32]:
 
 
 def shift_between(first: Image, second: Image) -> Shift:
-    """Return the shift between two images of the same size, uint8 [H, W, 1 or 3]."""
+    """Return the shift between two images of equal size, uint8 [H, W, 1 or 3]."""
     a, b = edge_map(first), edge_map(second)
     window = cv2.createHanningWindow((a.shape[1], a.shape[0]), cv2.CV_32F)
     (x, y), response = cv2.phaseCorrelate(a, b, window)
@@ -77,10 +80,10 @@ def shift_between(first: Image, second: Image) -> Shift:
 
 @dataclass(slots=True)
 class DriftMonitor:
-    """Readings of the shift, at most one per second, and their running median. Bounded; owned by one thread.
+    """Running median of the shift, with at most one reading per second. Bounded memory; used by one thread.
 
-    ``limit_px``: see `LIMIT_PX`; scale it with the width of the infrared image. ``window``: how many readings count.
-    ``least``: how many are needed. A single reading is off by a pixel.
+    ``limit_px``: see `LIMIT_PX`; scale it with the width of the IR image. ``window``: number of most recent readings in
+    the median. ``least``: number of readings needed for a result, because a single one is off by a pixel.
     """
 
     limit_px: float = LIMIT_PX
@@ -106,23 +109,25 @@ class DriftMonitor:
     def update(
         self, rgb: Image, ir: Image, rgb_box: Box, ir_box: Box, t_ns: int, slack: tuple[float, float] = (0.0, 0.0)
     ) -> DriftState:
-        """Take a reading from a pair. ``ir_box``: where the geometry mapped ``rgb_box``. ``t_ns``: time of the pair.
+        """Take a reading from a pair and return the new state.
+
+        ``ir_box``: ``rgb_box`` mapped by the geometry. ``t_ns``: capture time of the pair.
 
         ``slack``: shift in pixels across and down that can occur without a moved camera and is therefore ignored. If
-        the distance came from the face's width, that is `FACE_BOX_SPREAD` of the
-        `runtime.geometry.box_mapping.parallax`: people differ, and a detector may draw all boxes wider than assumed,
-        which no median removes.
+        the distance came from the width of the face, it is `FACE_BOX_SPREAD` times
+        `runtime.geometry.box_mapping.parallax`: people differ, and if a detector draws all boxes wider than assumed, no
+        median removes that error.
         """
         if self.due(t_ns):
             self._last_ns = t_ns
             try:
                 shift = shift_between(crop(rgb, rgb_box, CROP), crop(ir, ir_box, CROP))
             except InvalidFaceBox:
-                # Mapped outside the image: no reading. The pipeline reports it itself.
+                # The box was mapped outside the image, so there is no reading. The pipeline reports this itself.
                 self._rejected += 1
                 return self.state()
             if shift.response >= MIN_RESPONSE:
-                # Crops start at whole pixels; the rounding is not part of the shift.
+                # Crops start at whole pixels; subtract the part of the shift that comes from this rounding.
                 k = crop_window(ir_box, CROP)[2] / CROP.size
                 x, y = rounding_shift(ir_box, rgb_box)
                 self._xs.append(shift.x * k + x)
@@ -160,7 +165,7 @@ class DriftMonitor:
 
 
 def rounding_shift(ir_box: Box, rgb_box: Box) -> tuple[float, float]:
-    """Return the part of the shift that comes from the crops' rounding to whole pixels, in infrared pixels."""
+    """Return the part of the shift that comes from rounding the crops to whole pixels, in pixels of the IR image."""
     left, top, side = crop_window(ir_box, CROP)
     off_x, off_y = left + side / 2 - (ir_box.x + ir_box.w / 2), top + side / 2 - (ir_box.y + ir_box.h / 2)
     left, top, rgb_side = crop_window(rgb_box, CROP)

@@ -1,4 +1,4 @@
-"""Decoding of untrusted image files, crops and overlays."""
+"""Decoding of untrusted image files, crops, and overlays."""
 
 from typing import TYPE_CHECKING
 

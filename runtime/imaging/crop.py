@@ -1,6 +1,6 @@
-"""Crop and resize: the only definition of the network's input, shared by training and serving.
+"""Crop and resize: the only definition of the network's input, used in training and in serving.
 
-Normalisation is part of the network's graph, so host code cannot disagree with it.
+Normalisation is part of the network's graph, so it cannot differ between the two.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from runtime.core.values import Box
 Scalar = TypeVar("Scalar", np.uint8, np.float32)
 
 PADDED_EDGE = 2048
-"""Edge in pixels up to which a square that leaves the image is zero-padded before resizing, which is exact. For larger
-squares only the part inside the image is resized, so that the box does not determine the memory used."""
+"""Edge in pixels up to which a square that extends beyond the image is zero-padded and then resized, which is exact.
+For larger squares only the part inside the image is resized, so that the memory used does not depend on the box."""
 FARTHEST = 1e9
-"""Upper bound of box coordinates, in pixels."""
+"""Upper bound for the absolute value of box coordinates, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,13 @@ class CropRule:
 
 
 def crop_window(box: Box, rule: CropRule) -> tuple[int, int, int]:
-    """Return left, top and edge length, in whole pixels, of the square around ``box``."""
+    """Return the square around ``box`` as left, top and length of its edge, in whole pixels."""
     side = max(2, round(max(box.w, box.h) * (1 + 2 * rule.margin)))
     return round(box.x + box.w / 2 - side / 2), round(box.y + box.h / 2 - side / 2), side
 
 
 def coverage(shape: tuple[int, ...], box: Box, rule: CropRule) -> float:
-    """Return the fraction of the crop's area that lies inside an image of ``shape`` [H, W, …]: 1 if nothing is cut
-    off."""
+    """Return the fraction of the crop that lies inside an image of ``shape`` [H, W, …]: 1 if nothing is cut off."""
     left, top, side = crop_window(box, rule)
     width = min(left + side, shape[1]) - max(left, 0)
     height = min(top + side, shape[0]) - max(top, 0)
@@ -54,17 +53,17 @@ def coverage(shape: tuple[int, ...], box: Box, rule: CropRule) -> float:
 def crop(image: NDArray[Scalar], box: Box, rule: CropRule) -> NDArray[Scalar]:
     """Cut out the square around ``box`` and resize it to ``rule.size``.
 
-    ``image``: uint8 or float32 [H, W, C]; returns the same dtype, [size, size, C], C-contiguous.
-    Pixels outside the image are 0. RGB and IR are shrunk by area averaging and enlarged linearly. float32 is depth in
-    millimetres, where 0 means missing; it uses the nearest sample, because averaging would invent surfaces between near
-    and far.
+    ``image``: uint8 or float32 [H, W, C]; returns the same dtype, [size, size, C], C-contiguous. Pixels outside the
+    image are 0. uint8 images are shrunk by area averaging and enlarged with linear interpolation. float32 is depth in
+    millimetres, where 0 means missing. It is resized by nearest sample, because averaging would invent surfaces between
+    near and far ones.
 
-    Its memory use depends on ``rule`` and on `PADDED_EDGE`, never on the box.
+    The memory used depends on ``rule`` and on `PADDED_EDGE`, never on the box.
 
     Raises:
-        InvalidFaceBox: the square does not touch the image, or the box has coordinates that are not valid pixels.
+        InvalidFaceBox: the square lies outside the image, or the box has coordinates that are not finite or too large.
     """
-    # NaN compares false.
+    # Written so that NaN is refused.
     if not all(abs(value) < FARTHEST for value in (box.x, box.y, box.w, box.h)):
         raise InvalidFaceBox("a face box is four finite numbers x, y, w, h, in pixels.")
     left, top, side = crop_window(box, rule)
@@ -81,7 +80,7 @@ def crop(image: NDArray[Scalar], box: Box, rule: CropRule) -> NDArray[Scalar]:
         window = padded
     if side != rule.size:
         window = _resized(window, (rule.size, rule.size), shrinks=side > rule.size)
-    # OpenCV drops a last axis of length one.
+    # OpenCV drops a last axis of length 1, so restore it.
     return np.ascontiguousarray(window.reshape(rule.size, rule.size, channels))
 
 
@@ -93,10 +92,10 @@ def _resized(window: NDArray[Scalar], size: tuple[int, int], *, shrinks: bool) -
 
 
 def _pasted(window: NDArray[Scalar], offset: tuple[int, int], side: int, size: int) -> NDArray[Scalar]:
-    """Return the crop of a square of ``side`` pixels of which only ``window``, at ``offset`` (x, y), lies inside the
-    image.
+    """Return the crop of a square of ``side`` pixels, given the part of it that lies inside the image.
 
-    Each edge of the window is rounded to the nearest pixel of the crop, so it is off by at most half a pixel.
+    ``window``: that part. ``offset``: its position in the square (x, y). Each edge of the window is rounded to the
+    nearest pixel of the crop, so it is off by at most half a pixel.
     """
     scale = size / side
     x0, y0 = (min(round(start * scale), size - 1) for start in offset)

@@ -1,9 +1,9 @@
-"""Decoding of image files, with checks of their header and integrity.
+"""Decode image files after checks of their header and integrity.
 
-Unknown formats, images above the size limit and truncated files are refused before decoding. Decoders silently fill
-missing data with grey, and a score of grey is meaningless.
+Unknown formats, images above the size limit and truncated files are refused before decoding. Truncated files must be
+refused because decoders silently fill missing data with grey, and the score of a grey area is meaningless.
 
-Pixels are used as stored: the EXIF orientation is ignored, because face boxes are given in stored pixels.
+Pixels are used as stored. The EXIF orientation is ignored, because callers give face boxes in stored pixels.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ from runtime.imaging.image_info import ImageInfo, inspect, truncated
 from runtime.imaging.jpeg import ends_early
 
 GREY_TOLERANCE = 12
-"""Largest difference between the channels of a colour file that is accepted as grey. Cameras and encoders deliver IR as
-colour; JPEG's chroma rounding alone causes a few steps."""
+"""Largest difference between the channels of a colour file that is accepted as grey. Some cameras and encoders deliver
+IR as colour, and the rounding of JPEG chroma alone causes differences of a few grey levels."""
 STRIP = 256
-"""Rows of an image that are checked at a time."""
+"""Number of image rows that are checked at a time."""
 MIN_EDGE = 16
-"""Minimum length of the shorter edge, in pixels: no camera that resolves a face delivers less."""
+"""Minimum shorter edge in pixels. No camera that resolves a face delivers smaller images."""
 MAX_ASPECT = 4
-"""Maximum ratio of the longer edge to the shorter. The widest cameras give 32:9, which is 3.6. Longer images are
-refused as resource attacks: working sizes follow from one edge."""
+"""Maximum ratio of the longer edge to the shorter. The widest cameras deliver 32:9, which is 3.6. Longer images are
+refused, because working sizes are derived from one edge and such an image could exhaust memory."""
 
 
 DECODES_TO_RGB: int | None = getattr(cv2, "IMREAD_COLOR_RGB", None)
-"""OpenCV's flag for colour in RGB order; None before 4.11, where the whole image is reordered afterwards."""
+"""OpenCV's flag for decoding in RGB order. None before version 4.11, where the channels are reordered after
+decoding."""
 
 REDUCED: Mapping[int, int] = {
     1: 0,
@@ -41,22 +42,23 @@ REDUCED: Mapping[int, int] = {
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
-"""Reduction → OpenCV's flag for it, which combines with the flags for colour. libjpeg then transforms only the low
-frequencies of each block, which takes a fraction of the time and averages away as much noise as shrinking would."""
+"""Reduction → OpenCV's flag for it, which can be combined with the flags for colour. With such a flag, libjpeg
+transforms only the low frequencies of each block. That takes a fraction of the time and averages out as much noise as
+shrinking the full image."""
 
 ACCEPTED: Mapping[Modality, tuple[tuple[int, ...], int, str]] = {
     "rgb": ((3,), 8, "8-bit colour with 3 channels, without transparency"),
     "ir": ((1, 3), 8, "8-bit grey (or grey stored as colour), without transparency"),
     "depth": ((1,), 16, "16-bit grey, in millimetres, 0 where nothing was measured"),
 }
-"""Modality → channels, bits, and a description of both."""
+"""Modality → accepted numbers of channels, bits per channel, and a description of both."""
 
 
 def check_shape(width: int, height: int, what: str) -> None:
-    """Refuse an image shape that no camera gives. ``what``: name of the image, for the message.
+    """Check that a camera can produce an image of this shape. ``what``: name of the image in the message.
 
     Raises:
-        WrongShape: an edge below `MIN_EDGE`, or an aspect ratio above `MAX_ASPECT`.
+        WrongShape: an edge is below `MIN_EDGE`, or the aspect ratio is above `MAX_ASPECT`.
     """
     short, long = sorted((width, height))
     if short < MIN_EDGE or long > MAX_ASPECT * short:
@@ -67,7 +69,7 @@ def check_shape(width: int, height: int, what: str) -> None:
 
 
 def check_alike(first: ImageInfo, second: ImageInfo, what: str) -> None:
-    """Refuse two images whose shapes differ too much for one rig. ``what``: name of the two, for the message.
+    """Check that two images can come from one rig. ``what``: name of the two in the message.
 
     Raises:
         WrongShape: their aspect ratios differ by more than a factor of `MAX_ASPECT`.
@@ -82,11 +84,11 @@ def check_alike(first: ImageInfo, second: ImageInfo, what: str) -> None:
 
 
 def check(info: ImageInfo, modality: Modality, max_pixels: int) -> None:
-    """Refuse images that must not be decoded, from the header alone.
+    """Check, from the header alone, that an image may be decoded.
 
     Raises:
-        ImageTooLarge: more than ``max_pixels``. WrongShape: see `check_shape`. WrongChannels: not what the modality
-            takes.
+        ImageTooLarge: it has more than ``max_pixels``. WrongShape: see `check_shape`. WrongChannels: the modality does
+            not accept its channels or bits.
     """
     if info.width * info.height > max_pixels:
         raise ImageTooLarge(
@@ -103,12 +105,12 @@ def check(info: ImageInfo, modality: Modality, max_pixels: int) -> None:
 
 
 def check_memory(files: Mapping[Modality, tuple[bytes, ImageInfo]], max_bytes: int) -> None:
-    """Refuse images that together would need more than ``max_bytes`` for decoding.
+    """Check that decoding the images together needs at most ``max_bytes`` of memory.
 
     Raises:
-        ImageTooLarge: decoding needs more than ``max_bytes``.
+        ImageTooLarge: decoding needs more memory.
     """
-    # An upload is in memory twice: as the request's body and as its parts.
+    # An upload is in memory twice: as the body of the request and as its parts.
     needed = sum(2 * len(data) + info.decode_bytes for data, info in files.values())
     if needed > max_bytes:
         sizes = " and ".join(f"{m} {info.width}×{info.height}" for m, (_, info) in files.items())
@@ -119,10 +121,10 @@ def check_memory(files: Mapping[Modality, tuple[bytes, ImageInfo]], max_bytes: i
 
 
 def read_header(data: bytes, modality: Modality, *, max_pixels: int) -> ImageInfo:
-    """Read and check a file's header: `inspect`, then `check`.
+    """Read the header of a file with `inspect` and check it with `check`.
 
     Raises:
-        NotAnImage, TruncatedImage, ImageTooLarge, WrongShape, WrongChannels: see there.
+        NotAnImage, TruncatedImage, ImageTooLarge, WrongShape, WrongChannels: see `inspect` and `check`.
     """
     info = inspect(data)
     check(info, modality, max_pixels)
@@ -130,7 +132,7 @@ def read_header(data: bytes, modality: Modality, *, max_pixels: int) -> ImageInf
 
 
 def decode_depth(data: bytes, *, max_pixels: int) -> DepthMap:
-    """Decode a 16-bit PNG of millimetres: float32 [H, W, 1], 0 = missing.
+    """Decode a 16-bit PNG in millimetres to float32 [H, W, 1], where 0 means missing.
 
     Raises:
         NotAnImage, TruncatedImage, ImageTooLarge, WrongShape, WrongChannels: see `inspect` and `check`. JPEG, WebP and
@@ -140,7 +142,7 @@ def decode_depth(data: bytes, *, max_pixels: int) -> DepthMap:
 
 
 def decode(data: bytes, modality: Literal["rgb", "ir"], *, max_pixels: int) -> Image:
-    """Decode a file's pixels: uint8 [H, W, 3] in RGB order, or uint8 [H, W, 1] for IR.
+    """Decode the pixels of a file to uint8 [H, W, 3] in RGB order, or to uint8 [H, W, 1] for IR.
 
     Raises:
         NotAnImage, TruncatedImage, ImageTooLarge, WrongShape, WrongChannels: see `inspect` and `check`.
@@ -149,7 +151,7 @@ def decode(data: bytes, modality: Literal["rgb", "ir"], *, max_pixels: int) -> I
 
 
 def pixels_of_depth(data: bytes, info: ImageInfo) -> DepthMap:
-    """Decode as `decode_depth` does, with the header already read.
+    """Decode like `decode_depth`, with the header already read.
 
     Raises:
         TruncatedImage: it does not decode.
@@ -161,8 +163,10 @@ def pixels_of_depth(data: bytes, info: ImageInfo) -> DepthMap:
 
 
 def pixels_of(data: bytes, modality: Literal["rgb", "ir"], info: ImageInfo, reduction: int = 1) -> Image:
-    """Decode as `decode` does, with the header already read. ``reduction``: 2, 4 or 8 divides both edges of a JPEG
-    image; other formats gain nothing from it.
+    """Decode like `decode`, with the header already read.
+
+    ``reduction``: factor by which to reduce both edges of a JPEG image: 1, 2, 4 or 8. Other formats gain nothing from
+    it.
 
     Raises:
         TruncatedImage: it does not decode. WrongChannels: a colour image given as IR.
@@ -192,7 +196,7 @@ def _pixels(data: bytes, info: ImageInfo, flags: int, reduction: int = 1) -> NDA
 
 
 def grey_of(pixels: Image) -> Image:
-    """Return the green channel of an IR image stored as colour, uint8 [H, W, 3] → [H, W].
+    """Return the green channel, uint8 [H, W], of an IR image stored as colour, uint8 [H, W, 3].
 
     Raises:
         WrongChannels: see `require_grey`.
@@ -202,13 +206,13 @@ def grey_of(pixels: Image) -> Image:
 
 
 def require_grey(pixels: Image, modality: Modality) -> None:
-    """Refuse an image, uint8 [H, W, 3], whose channels differ: it is a colour image.
+    """Check that the channels of an image, uint8 [H, W, 3], are equal, so that it is not a colour image.
 
     Raises:
         WrongChannels: the channels differ by more than `GREY_TOLERANCE`.
     """
     apart = 0
-    # In strips: four temporary planes would take more memory than the image itself.
+    # Work in strips, because four temporary planes would take more memory than the image itself.
     for top in range(0, pixels.shape[0], STRIP):
         first, green, last = cv2.split(pixels[top : top + STRIP])
         apart = max(apart, int(cv2.absdiff(first, green).max()), int(cv2.absdiff(last, green).max()))

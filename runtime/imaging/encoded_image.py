@@ -1,4 +1,4 @@
-"""An image file whose header was accepted, to be decoded at full size or at a fraction of it."""
+"""An image file with an accepted header, which can be decoded at full size or at a fraction of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runtime.imaging.image_info import ImageInfo
 
 @dataclass(frozen=True, slots=True)
 class EncodedImage:
-    """A file's bytes and header. ``name``: put before the messages of its errors, if given."""
+    """Bytes and header of an image file. ``name``: if given, it is put before the messages of errors."""
 
     modality: Modality
     data: bytes
@@ -24,11 +24,11 @@ class EncodedImage:
 
     @classmethod
     def read(cls, data: bytes, modality: Modality, *, max_pixels: int, name: str = "") -> EncodedImage:
-        """Read and check a file's header.
+        """Read and check the header of a file, and return the image.
 
         Raises:
             NotAnImage, TruncatedImage, ImageTooLarge, WrongShape, WrongChannels: see
-            `runtime.imaging.decode.read_header`.
+                `runtime.imaging.decode.read_header`.
         """
         try:
             return cls(modality, data, read_header(data, modality, max_pixels=max_pixels), name)
@@ -43,15 +43,15 @@ class EncodedImage:
     def reduction(self, most: float) -> int:
         """Return the largest reduction up to ``most`` that divides both edges without a remainder, or 1.
 
-        Without a remainder, a box in one size is exact in the other.
+        Without a remainder, a box converts exactly between the two sizes.
         """
-        # Other formats are decoded whole and shrunk afterwards, which saves nothing.
+        # Other formats would be decoded at full size and then shrunk, which saves nothing.
         if self.info.jpeg is None:
             return 1
         return max((r for r in REDUCED if r <= most and not any(edge % r for edge in self.shape)), default=1)
 
     def decode(self, reduction: int = 1) -> NDArray[Any]:
-        """Return the image in the layout of `runtime.core.values.Pair`, its edges divided by ``reduction``.
+        """Decode the image, with its edges divided by ``reduction``, to the layout of `runtime.core.values.Pair`.
 
         Raises:
             TruncatedImage: it does not decode. WrongChannels: a colour image given as IR.

@@ -1,6 +1,6 @@
-"""The operator's own image files: folders played like cameras, images of a calibration board.
+"""Read the operator's own image files: folders played like cameras, and images of a calibration board.
 
-More formats than uploads may use, with the same bounds: the header decides whether a file is decoded.
+More formats are accepted than for uploads, but as with uploads the header decides whether a file is decoded.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from runtime.imaging.jpeg import ends_early
 
 MAX_BYTES = 256 << 20
 MAX_PIXELS = 1 << 26
-"""Enough for 64-megapixel cameras; these files are the operator's own."""
+"""Maximum number of pixels. It allows 64-megapixel cameras, because these files are trusted."""
 NETPBM = re.compile(rb"P[2356](?:\s+|#[^\n]*\n)*(\d{1,9})(?:\s+|#[^\n]*\n)+(\d{1,9})\s")
 WIDTH, LENGTH = 256, 257
-"""Tags of a TIFF file."""
+"""TIFF tags of the image's width and length (height)."""
 
 
 def read_picture(path: Path) -> NDArray[Any]:
@@ -74,7 +74,7 @@ def tiff_size(data: bytes) -> tuple[int, int]:
     """Return the width and height that a TIFF file declares.
 
     Raises:
-        NotAnImage: several images. TruncatedImage: its first directory is incomplete.
+        NotAnImage: the file contains several images. TruncatedImage: its first directory is incomplete.
     """
     order = "<" if data[:2] == b"II" else ">"
     sizes: dict[int, int] = {}
@@ -99,7 +99,7 @@ def netpbm_size(data: bytes) -> tuple[int, int]:
     """Return the width and height that a PGM or PPM file declares.
 
     Raises:
-        NotAnImage: it is neither.
+        NotAnImage: the file is neither.
     """
     found = NETPBM.match(data[:4096])
     if found is None:

@@ -1,4 +1,4 @@
-"""Header and structural integrity of an image file, read without decoding any pixel."""
+"""Read the header of an image file and check its structure, without decoding any pixel."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from runtime.imaging.jpeg import Damaged, Jpeg, read_jpeg
 
 Format = Literal["jpeg", "png", "webp", "bmp"]
 TEXT = (b"data:image/", b"/9j/", b"iVBORw0KGgo", b"UklGR")
-"""Prefixes of a base64 image: a data URL, or the encoded start of a JPEG, PNG or WebP file."""
+"""Prefixes of base64 text that contains an image: a data URL, or the encoded start of a JPEG, PNG or WebP file."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """Contents of a file's header. ``channels``: 1 grey, 2 grey with alpha, 3 colour, 4 colour with alpha or CMYK.
-    ``coefficients``: number that a decoder keeps until the last scan, 0 if there is only one scan. ``jpeg``: structure
-    of a JPEG file."""
+    """Contents of the header of an image file.
+
+    ``channels``: 1 grey, 2 grey with alpha, 3 colour, 4 colour with alpha or CMYK. ``coefficients``: number of
+    coefficients that a decoder keeps until the last scan, 0 if there is only one scan. ``jpeg``: structure of a JPEG
+    file.
+    """
 
     format: Format
     width: int
@@ -31,24 +34,24 @@ class ImageInfo:
 
     @property
     def decode_bytes(self) -> int:
-        """Peak memory of decoding in bytes, including the image itself."""
+        """Peak memory for decoding in bytes, including the image itself."""
         picture = self.width * self.height * self.channels * self.bit_depth // 8
-        # OpenCV returns a copy of the image; depth becomes float32. A coefficient has two bytes; WebP's decoder keeps
-        # four bytes a pixel.
+        # OpenCV returns a copy of the image, and depth is converted to float32. A coefficient takes two bytes. The WebP
+        # decoder keeps four bytes per pixel.
         copied = picture * (2 if self.bit_depth == 16 else 1)
         kept = 4 * self.width * self.height if self.format == "webp" else 2 * self.coefficients
         if self.coefficients:
-            # Decoding at a quarter of the pixels shows whether the data are complete.
+            # The test for complete data decodes a quarter of the pixels.
             kept += picture // 2
         return picture + max(copied, kept)
 
 
 def inspect(data: bytes) -> ImageInfo:
-    """Read a file's structure without decoding any pixel.
+    """Read the structure of a file without decoding any pixel.
 
     Raises:
-        NotAnImage: not JPEG, PNG, WebP or BMP, or an unsupported variant. TruncatedImage: the file ends early, or its
-        structure is damaged.
+        NotAnImage: the file is not JPEG, PNG, WebP or BMP, or is an unsupported variant. TruncatedImage: the file ends
+            early, or its structure is damaged.
     """
     if data[:3] == b"\xff\xd8\xff":
         return _jpeg(data)
@@ -76,9 +79,10 @@ def _jpeg(data: bytes) -> ImageInfo:
 
 
 PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
-"""Colour type → channels. A palette counts as colour, because its entries are colours."""
+"""Colour type → number of channels. A palette counts as colour, because its entries are colours."""
 ANIMATION = (b"acTL", b"fcTL", b"fdAT")
-"""Animation chunks. Viewers without animation support show the default image, which may be a different one."""
+"""Types of animation chunks. Animations are refused, because the default image that a decoder without animation support
+shows may be a different one."""
 
 
 def _png(data: bytes) -> ImageInfo:
@@ -115,7 +119,8 @@ def _png(data: bytes) -> ImageInfo:
 
 
 def _webp(data: bytes) -> ImageInfo:
-    """Read a WebP container: RIFF chunks; the type of the first is lossy, lossless or extended."""
+    """Read a WebP container of RIFF chunks. The type of the first chunk says whether it is lossy, lossless or
+    extended."""
     if len(data) < 30 or 8 + struct.unpack("<I", data[4:8])[0] > len(data):
         raise truncated("WebP")
     kind = data[12:16]
@@ -137,7 +142,7 @@ def _webp(data: bytes) -> ImageInfo:
 
 
 def _chunks(data: bytes) -> set[bytes]:
-    """Return the types of a RIFF file's chunks, regardless of its flags."""
+    """Return the types of all chunks in a RIFF file, whatever its flags say."""
     at, end, kinds = 12, 8 + struct.unpack("<I", data[4:8])[0], set()
     while at + 8 <= end:
         kind, length = struct.unpack("<4sI", data[at : at + 8])
@@ -147,8 +152,8 @@ def _chunks(data: bytes) -> set[bytes]:
 
 
 def _bmp(data: bytes) -> ImageInfo:
-    """Read an uncompressed Windows bitmap with BITMAPINFOHEADER or a later header. The fourth byte of 32 bits is
-    unused."""
+    """Read an uncompressed Windows bitmap with BITMAPINFOHEADER or a later header. With 32 bits per pixel the fourth
+    byte is unused."""
     if len(data) < 54:
         raise truncated("BMP")
     offset, header, width, height, _, bits, compression = struct.unpack("<IIiiHHI", data[10:34])

@@ -1,11 +1,13 @@
-"""JPEG structure (ITU-T T.81), and whether the compressed data cover the whole image.
+"""Check the structure of a JPEG file (ITU-T T.81), and whether its compressed data cover the whole image.
 
-A decoder fills missing data with grey and reports it only on standard error: OpenCV does not expose libjpeg's warnings.
-So this module checks the structure itself. It detects misplaced segments and markers, missing or misordered restart
-markers, components and bits that no scan provides, and compressed data that end before their part of the image, as they
-do when bytes were lost. It does not detect bytes changed in place, or lost bytes if the rest happens to decode to as
-many blocks or more: after a gap, a decoder may read shorter blocks than those lost. That is most likely for noisy
-images with the standard's own code tables.
+Decoders fill missing data with grey. libjpeg reports that only as a warning, which OpenCV does not expose, so this
+module checks the structure itself. It detects misplaced segments and markers, missing or misordered restart markers,
+components and bits that no scan provides, and compressed data that end before their part of the image, as they do when
+bytes were lost.
+
+It does not detect bytes that were changed in place. It also misses lost bytes if the remaining data happen to decode to
+enough blocks, because after a gap a decoder may read blocks that are shorter than the lost ones. That is most likely
+for noisy images with the default code tables of the standard.
 """
 
 from __future__ import annotations
@@ -23,28 +25,33 @@ from numpy.typing import NDArray
 from runtime.core.values import Image
 
 MARKER = re.compile(rb"\xff[^\x00\xff]")
-"""A marker in compressed data; any other FF there is followed by 00 or is fill before a marker."""
+"""A marker in compressed data. Any other FF byte there is followed by 00, or is a fill byte before a marker."""
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""SOF0 to SOF15 except DHT, JPG and DAC, which share the range."""
+"""Markers SOF0 to SOF15, without DHT, JPG and DAC, which lie in the same range."""
 PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 MOST_SCANS = 32
-"""Encoders write 1 to 20. Every scan is a pass over the whole image, however few bytes it has."""
+"""Maximum number of scans; encoders write 1 to 20. Every scan makes a decoder pass over the whole image, even if it has
+only a few bytes."""
 UNSEEN = 16
-"""More low bits than a coefficient has: marks coefficients not yet covered by any scan."""
+"""Marks coefficients that no scan has covered yet: more low bits than any coefficient has."""
 GREY = 128
-"""Value that libjpeg gives to blocks without data."""
+"""Pixel value that libjpeg gives to blocks without data."""
 PADDING = bytes(range(0x11, 0xF1, 7))
 
 
 class Damaged(ValueError):
-    """The file ends early, or its structure is not that of a whole JPEG."""
+    """The file ends early, or its structure is not that of a complete JPEG file."""
 
 
 @dataclass(slots=True)
 class Jpeg:
-    """``factors``: horizontal and vertical sampling factor of each component. ``ends``: end positions of compressed
-    data, before each restart marker and each marker that ends a scan. ``interval``: MCUs between restart markers, 0 for
-    none. ``coefficients``: number that a decoder keeps until the last scan, 0 if one scan has all."""
+    """Structure of a JPEG file.
+
+    ``factors``: horizontal and vertical sampling factor of each component. ``ends``: end positions of compressed data,
+    before each restart marker and each marker that ends a scan. ``interval``: number of MCUs between restart markers, 0
+    if there are none. ``coefficients``: number of coefficients that a decoder keeps until the last scan, 0 if there is
+    only one scan. An MCU (minimum coded unit) is the smallest group of blocks that is coded together.
+    """
 
     width: int
     height: int
@@ -56,11 +63,11 @@ class Jpeg:
     coefficients: int = 0
     ends: list[int] = field(default_factory=list)
     missing: dict[int, list[int]] = field(default_factory=dict)
-    """Component → for each of its 64 coefficients, the number of low bits not yet provided by any scan."""
+    """Component → for each of its 64 coefficients, the number of low bits that no scan has provided yet."""
 
     @property
     def mcu(self) -> tuple[int, int]:
-        """Width and height in pixels of an MCU of interleaved data."""
+        """Width and height, in pixels, of an MCU of interleaved data."""
         if len(self.factors) == 1:
             return 8, 8
         return 8 * max(h for h, _ in self.factors.values()), 8 * max(v for _, v in self.factors.values())
@@ -79,14 +86,14 @@ def _parts(length: int, size: int) -> int:
 
 
 def read_jpeg(data: bytes) -> Jpeg:
-    """Read a file's structure to its EOI, without decoding any pixel.
+    """Read the structure of a file up to its EOI marker, without decoding any pixel.
 
     Raises:
-        Damaged: see the module.
+        Damaged: the structure has one of the faults listed in the module docstring.
     """
     at, found, interval = 2, None, 0
     while True:
-        # Any number of fill bytes may stand before a marker.
+        # Any number of fill bytes may precede a marker.
         while data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] == b"\xff":
             at += 1
         if data[at : at + 2] == b"\xff\xd9":
@@ -134,7 +141,7 @@ def _frame(content: bytes, progressive: bool) -> Jpeg:
 
 
 def _scan(found: Jpeg, data: bytes, at: int, content: bytes) -> int:
-    """Read a scan with header ``content`` and data from ``at``; return the position of the next marker."""
+    """Read a scan with header ``content`` whose data begin at ``at``. Return the position of the next marker."""
     count = content[0] if content else 0
     if not 1 <= count <= 4 or len(content) < 4 + 2 * count:
         raise Damaged
@@ -145,7 +152,8 @@ def _scan(found: Jpeg, data: bytes, at: int, content: bytes) -> int:
     if not found.progressive:
         first, last, bits = 0, 63, 0
     high, low = bits >> 4, bits & 15
-    # The first scan of a coefficient provides all bits from some bit up; each later one the next lower bit.
+    # The first scan of a coefficient provides all bits from one position upwards. Each later scan provides the next
+    # lower bit.
     before = high or UNSEEN
     if not first <= last <= 63 or (high and low != high - 1):
         raise Damaged
@@ -175,17 +183,19 @@ def _scan(found: Jpeg, data: bytes, at: int, content: bytes) -> int:
 
 
 def ends_early(data: bytes, found: Jpeg, pixels: Image | None = None, reduction: int = 1) -> bool:
-    """Return whether compressed data end before their part of the image. ``pixels``: the image, colour or grey, decoded
-    at 1/``reduction`` of its size, if known.
+    """Return whether compressed data end before their part of the image.
 
-    Bytes are inserted at the end of each part's data: a decoder with complete data skips them, one without decodes them
-    into the image. A single-scan image whose parts do not end in grey is complete and skips this test.
+    ``pixels``: the decoded image, colour or grey, at 1/``reduction`` of its size, if it is available. For the test,
+    bytes are inserted at the end of the data of each part, and the file is decoded with and without them. If the data
+    are complete, a decoder skips the extra bytes; otherwise it decodes them and the image changes. The test is skipped
+    for a single-scan image none of whose parts ends in grey: its data are complete.
     """
     if not found.coefficients and pixels is not None and not _grey_ends(found, pixels, reduction):
         return False
     places = [0, *found.ends, len(data)]
     padded = PADDING.join(data[a:b] for a, b in pairwise(places))
-    # With one scan, missing data leave whole blocks empty; with several, only details may be missing.
+    # With one scan, missing data leave whole blocks empty. With several scans only details may be missing, so decode at
+    # a larger size.
     flags = cv2.IMREAD_REDUCED_COLOR_2 if found.coefficients else cv2.IMREAD_REDUCED_COLOR_8
     flags |= cv2.IMREAD_IGNORE_ORIENTATION
     one, other = (cv2.imdecode(np.frombuffer(file, np.uint8), flags) for file in (data, padded))
@@ -193,13 +203,13 @@ def ends_early(data: bytes, found: Jpeg, pixels: Image | None = None, reduction:
 
 
 def _grey_ends(found: Jpeg, pixels: NDArray[np.uint8], reduction: int) -> bool:
-    """Return whether the middle of the last MCU before any end of data is plain grey. ``pixels``: see `ends_early`."""
+    """Return whether any part of the data ends with an MCU whose middle is plain grey. ``pixels``: see `ends_early`."""
     across, down = found.mcu
     columns = _parts(found.width, across)
     total = columns * _parts(found.height, down)
     step = found.interval or total
     lasts = np.minimum(np.arange(step, total + step, step), total) - 1
-    # At the image's edge less than half an MCU may be visible.
+    # At the edge of the image less than half of an MCU may be visible.
     rows = np.minimum(lasts // columns * down + 2, found.height - 1)
     places = np.minimum(lasts % columns * across + 2, found.width - 1)
     rows, places, edge = rows // reduction, places // reduction, max(4 // reduction, 1)

@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 FULL_AT = 4.0
-"""Attention, as a multiple of the crop's average, that may take the strongest colour. A map that stays below it is
-drawn fainter, so that an even map draws nothing."""
+"""Attention, as a multiple of the average over the crop, that gets the strongest colour. A map whose maximum is lower
+is drawn fainter, and a uniform map is not drawn at all."""
 
 
 def combined(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Combine attention [M, h, w] of one stream into one map [h, w] with sum 1; an all-zero map counts as uniform.
+    """Combine the attention maps [M, h, w] of one stream into one map [h, w] with sum 1.
 
-    All maps have equal weight, as in the network: each is normalised to sum 1 before it pools features.
+    All maps have equal weight, as in the network, which normalises each map to sum 1 before it pools features. An
+    all-zero map counts as uniform.
     """
     each = np.asarray(maps, np.float64)
     sums = each.sum((1, 2), keepdims=True)
@@ -26,10 +27,10 @@ def combined(maps: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def cells(heat: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the sum of a map [h, w] over blocks of 2 × 2, the cells that the network distinguishes.
+    """Return the sums of a map [h, w] over blocks of 2 × 2, which are the cells that the network distinguishes.
 
-    Maps are pixel-shuffled from features of half the size. Older weights use one of the four places in each block, so
-    their maps look like a grid of dots; the places have no meaning.
+    The maps are pixel-shuffled from features of half the size, so the position within a block has no meaning. Older
+    weights use only one of the four positions, which makes their maps look like a grid of dots.
     """
     height, width = heat.shape
     if height % 2 or width % 2:
@@ -39,7 +40,8 @@ def cells(heat: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def grey_picture(crop: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return a crop as a displayable image, uint8 [S, S, C]: depth in millimetres becomes grey, nearest brightest."""
+    """Return a crop as a displayable image, uint8 [S, S, C]. Depth in millimetres is converted to grey, with the
+    nearest brightest."""
     if crop.dtype == np.uint8:
         return crop
     known = crop[crop > 0]
@@ -55,9 +57,9 @@ def displayable(crop: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def overlay(crop: NDArray[Any], maps: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Draw attention [M, h, w] of one stream over its crop [S, S, C]: uint8 RGB [S, S, 3]. Warmer is more.
+    """Return a crop [S, S, C] with the attention [M, h, w] of its stream drawn over it, uint8 RGB [S, S, 3].
 
-    Only cells with more than the average are drawn; the others show the crop unchanged.
+    Warmer colours mean more attention. Only cells above the average are drawn; elsewhere the crop is unchanged.
     """
     rgb = displayable(crop)
     size = (rgb.shape[1], rgb.shape[0])

@@ -1,17 +1,18 @@
 """Active-light check: whether a face reflects the IR strobe as a real surface does.
 
-Only something lit by a strobing illuminator follows its pattern. A lit frame is compared with the adjacent dark one, in
-the face and around it:
+Only a surface lit by the strobing illuminator follows its pattern. The check compares a lit frame with the adjacent
+dark one, in the face and around it:
 
 - The face must become brighter. Displays and injected images do not.
 - It must gain more light than its background. The illuminator's light falls with the square of the distance and skin
   reflects about 0.6 of it (sources in `synthetic.physics`), so only a white wall that nearly touches the head would
   gain as much. A screen reflects less than a tenth and fails this check if any background is visible.
-- In a room with its own IR light it must darken by a larger fraction than its background, which gets more of its light
-  from the room. Images whose overall brightness is merely modulated do not.
+- In a room with ambient IR light, the face must darken by a larger fraction than its background when the illuminator is
+  off, because the background gets more of its light from the room. An image whose overall brightness is merely
+  modulated does not.
 
-A wrong response indicates an attack; a right one does not indicate life: prints and masks are lit like faces. An
-attacker who knows the pattern and simulates distance also passes.
+A wrong response indicates an attack. A right response does not prove life: prints and masks reflect the light as faces
+do, and an attacker who knows the pattern and simulates the distance also passes.
 """
 
 from __future__ import annotations
@@ -27,20 +28,24 @@ from runtime.core.values import Box, Image, Pair
 from runtime.liveness.decision import StrobeResponse
 
 FACE = 0.3
-"""Half the edge of the measured part of the face, in face boxes."""
+"""Half the edge of the measured area of the face, as a fraction of the face box."""
 NEAR, FAR, CHIN = 0.8, 1.35, 0.3
-"""Inner and outer distance of the surroundings from the face's centre, in face boxes, at both sides and above; the
-shoulders below the chin are as near as the face."""
+"""Extent of the surroundings, measured from the centre of the face as fractions of the face box: inner and outer
+distance to the sides and above, and the lower limit. Nothing below the chin is used, because the shoulders are as near
+as the face."""
 CLIPPED_MEAN = 240
 
 
 @dataclass(frozen=True, slots=True)
 class ActiveLightRule:
-    """``no_answer``: gain of the face in grey levels below which it does not respond; ``answer``: gain from which it
-    does. ``min_ratio``: minimum gain of the face relative to its surroundings. ``min_darkening``: minimum difference of
-    log(dark / lit) between surroundings and face. ``min_ambient``: minimum grey level of the dark face for that test.
-    ``min_background``: minimum visible fraction of the surroundings. ``max_apart_ns``: longest time between the two
-    frames."""
+    """Thresholds of the active-light check.
+
+    ``no_answer``: a face that gains fewer grey levels than this does not respond to the strobe. ``answer``: a face that
+    gains at least this many does; between the two the result is ``unknown``. ``min_ratio``: minimum gain of the face
+    relative to its surroundings. ``min_darkening``: minimum difference of log(dark / lit) between surroundings and
+    face. ``min_ambient``: minimum grey level of the face in the dark frame for the darkening test. ``min_background``:
+    minimum visible fraction of the surroundings. ``max_apart_ns``: longest time between the two frames.
+    """
 
     no_answer: float = 4
     answer: float = 8
@@ -53,8 +58,11 @@ class ActiveLightRule:
 
 @dataclass(frozen=True, slots=True)
 class ActiveLightCue:
-    """Measured values. ``gain``: gain of the face in grey levels; ``ratio``: that gain relative to the surroundings';
-    ``darkening``: see `ActiveLightRule`; both None if they cannot be measured."""
+    """Result of the active-light check.
+
+    ``gain``: gain of the face in grey levels. ``ratio``: that gain divided by the gain of the surroundings.
+    ``darkening``: see `ActiveLightRule.min_darkening`. Each is None if it could not be measured.
+    """
 
     answer: StrobeResponse
     gain: float | None = None
@@ -69,14 +77,14 @@ UNKNOWN = ActiveLightCue("unknown")
 class ActiveLight:
     """Compares the lit frames of pairs with the adjacent dark ones.
 
-    A pair that is not known to be lit, or has no dark frame near it, is ``unknown``: see
-    `runtime.liveness.evidence.EvidenceRule.min_follows` for rigs that must not accept that.
+    A pair that is not known to be lit, or has no dark frame near it, gives ``unknown``. Rigs that must not accept
+    ``unknown`` set `runtime.liveness.evidence.EvidenceRule.min_follows`.
     """
 
     rule: ActiveLightRule = ActiveLightRule()
 
     def measure(self, pair: Pair, box: Box) -> ActiveLightCue:
-        """Measure whether the face at ``box`` of the infrared picture follows the illuminator."""
+        """Measure whether the face at ``box`` in the IR image follows the illuminator."""
         lit, dark = pair.ir, pair.ir_dark
         if lit is None or dark is None or pair.lit != "lit" or lit.shape != dark.shape:
             return UNKNOWN
@@ -87,7 +95,7 @@ class ActiveLight:
 
 
 def compare(lit: Image, dark: Image, box: Box, rule: ActiveLightRule) -> ActiveLightCue:
-    """Compare a lit and a dark IR image, uint8 [H, W, 1], of a face at ``box``."""
+    """Compare a lit and a dark IR image, both uint8 [H, W, 1], of a face at ``box``."""
     cx, cy, w, h = box.x + box.w / 2, box.y + box.h / 2, box.w, box.h
     face = (cx - FACE * w, cy - FACE * h, cx + FACE * w, cy + FACE * h)
     around = (
@@ -103,7 +111,7 @@ def compare(lit: Image, dark: Image, box: Box, rule: ActiveLightRule) -> ActiveL
     ratio = darkening = None
     lit_around, visible = _mean(lit, around)
     dark_around, _ = _mean(dark, around)
-    # Clipped surroundings cannot gain, however much light reaches them.
+    # Clipped surroundings cannot become brighter, so their gain would be too small.
     if visible >= rule.min_background and lit_around <= CLIPPED_MEAN and lit_face <= CLIPPED_MEAN:
         ratio = gain / max(lit_around - dark_around, 1.0)
         if dark_face >= rule.min_ambient:
@@ -111,7 +119,7 @@ def compare(lit: Image, dark: Image, box: Box, rule: ActiveLightRule) -> ActiveL
     if gain < rule.no_answer:
         answer: StrobeResponse = "mismatch"
     elif gain < rule.answer:
-        # In sunlight a strobe adds only eight to ten grey levels.
+        # In sunlight a strobe adds only eight to ten grey levels, so a slightly smaller gain proves nothing.
         answer = "unknown"
     elif (ratio is not None and ratio < rule.min_ratio) or (darkening is not None and darkening < rule.min_darkening):
         answer = "mismatch"
@@ -125,7 +133,10 @@ def _log_ratio(dark: float, lit: float) -> float:
 
 
 def _mean(image: NDArray[Any], parts: tuple[tuple[float, float, float, float], ...]) -> tuple[float, float]:
-    """Return the mean of an image in rectangles (left, top, right, bottom), and the share of their area in it."""
+    """Return the mean of the image in the rectangles ``parts``, and the fraction of their area inside the image.
+
+    A rectangle is (left, top, right, bottom).
+    """
     height, width = image.shape[:2]
     total = area = whole = 0.0
     for left, top, right, bottom in parts:

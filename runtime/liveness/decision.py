@@ -15,7 +15,7 @@ DECISIONS: tuple[Decision, ...] = get_args(Decision)
 StrobeResponse = Literal["follows", "mismatch", "unknown"]
 """Whether a face follows the rig's strobing illuminator: see `runtime.liveness.active_light`."""
 VETO_CODES = frozenset({"ir_no_face", "strobe_lost"})
-"""Gates whose failure indicates an attack, not a poor image: they prevent ``live`` but not ``spoof``."""
+"""Codes of failed gates that indicate an attack rather than a poor image: they prevent ``live`` but not ``spoof``."""
 STREAM_SPOOF = {"rgb": "rgb_spoof", "ir": "ir_spoof", "depth": "depth_spoof"}
 
 
@@ -30,8 +30,8 @@ class Verdict:
 def with_strobe(failed_gates: Sequence[str], strobe: StrobeResponse) -> tuple[str, ...]:
     """Return the failed gates, adding ``strobe_lost`` if the face does not follow the illuminator.
 
-    This is the only place for the rule that such a face is never ``live``; `decide` and
-    `runtime.liveness.evidence.Evidence` apply it.
+    The rule that such a face is never ``live`` is defined here alone. `decide` and `runtime.liveness.evidence.Evidence`
+    both call this function.
     """
     failed = dict.fromkeys(failed_gates)
     return (*failed, "strobe_lost") if strobe == "mismatch" and "strobe_lost" not in failed else tuple(failed)
@@ -45,10 +45,10 @@ def decide(
     failed_gates: Sequence[str] = (),
     strobe: StrobeResponse = "unknown",
 ) -> Verdict:
-    """Decide one still pair.
+    """Return the verdict on one still pair.
 
-    A failed quality gate overrides any score: a face not seen well is neither live nor spoof. If only `VETO_CODES`
-    failed, a low score still gives ``spoof``. A NaN score gives ``uncertain``, although engines refuse to return one.
+    A failed quality gate gives ``uncertain`` whatever the score. If only gates in `VETO_CODES` failed, a low score
+    still gives ``spoof``. A NaN score gives ``uncertain``; engines never return one.
     """
     failed = with_strobe(failed_gates, strobe)
     if set(failed) - VETO_CODES:

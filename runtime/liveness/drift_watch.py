@@ -1,4 +1,4 @@
-"""Drift watch: detects from the assessed faces that the cameras have moved since calibration."""
+"""Drift watch: uses the assessed faces to detect that the cameras have moved since calibration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CALIBRATED_WIDTH = 640
 class DriftWatch:
     """Watches one rig. Not thread-safe.
 
-    Active only if ``box_mapper`` is a calibration of RGB and IR: without one there is no prediction to check.
+    Active only if ``box_mapper`` is calibrated for RGB and IR: otherwise there is no predicted position to check.
     """
 
     def __init__(self, box_mapper: BoxMapper) -> None:
@@ -28,7 +28,9 @@ class DriftWatch:
         """Advice to the operator; empty if none is needed or nothing is known yet."""
 
     def update(self, pair: Pair, assessment: Assessment) -> bool:
-        """Measure an assessed pair if a reading is due; return whether one was taken. Once a second, under 1 ms.
+        """Measure an assessed pair if a reading is due, and return whether one was taken.
+
+        A reading is due once a second and takes less than 1 ms.
 
         Raises:
             CalibrationInvalid: the rig's geometry does not apply to these images.

@@ -1,10 +1,10 @@
-"""Pairs of image files: a large JPEG is decoded at a fraction of its size if no detail that is needed is lost.
+"""Pairs of image files. A large JPEG is decoded at a fraction of its size where that loses no detail that is needed.
 
 The detector sees an image at no more than 960 pixels, and the crop of a near face is reduced many-fold. In both cases
 libjpeg can skip most of the work. The face is therefore searched for in reduced images. The crops are cut from the same
-reduced images if every crop is still reduced by at least `OVERSAMPLING`; otherwise that image is decoded again at the
-size that its crops need. Everything is done at full size if the reduced images show no face, only a small one, or not
-the same face in both. Reported boxes, and checks of box sizes, are in pixels of the full-size images.
+reduced images if each crop is still reduced by at least `OVERSAMPLING`. Otherwise the image in question is decoded
+again at the size that its crops need. If the reduced images show no face, only a small one, or different faces, the
+search is repeated at full size. Reported boxes, and checks of box sizes, are in pixels of the full-size images.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from runtime.liveness.pair_pipeline import Assessment, LivenessPipeline, Stopwat
 from runtime.liveness.quality import FACE_RULE
 
 SEARCH_EDGE, LEAST_REDUCTION = 960, 4
-"""Minimum longer edge, in pixels, of a reduced image that is searched for a face, and minimum reduction for that.
-
-No detector uses more pixels of a whole image. Halving the edges saves less than is lost on faces that then need the
-full image."""
+"""Minimum longer edge, in pixels, of a reduced image that is searched for a face, and minimum reduction for searching
+one. No detector looks at a whole image at more than this size. A reduction by only 2 is not worth it: it saves less
+time than is lost on faces that then need the full image."""
 OVERSAMPLING = 2
-"""Minimum number of reduced-image pixels per pixel of the network's crop, along an edge. Scores and gates then differ
-from those of the full image no more than if the box were one pixel off (docs/cost.md)."""
+"""Minimum number of reduced-image pixels per pixel of the network's crop, along an edge. At this value scores and gates
+differ from those of the full image by no more than if the box were one pixel off (docs/cost.md)."""
 CONFIRMED_PX = 64
-"""Minimum edge, in pixels, of a face found in a reduced image. The region that is searched to confirm such a face has
+"""Minimum edge, in pixels, of a face found in a reduced image. At this size the region searched to confirm the face has
 about as many pixels as the detector uses."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedPair:
-    """A pair's image files, by modality; ``times``: the times and clock of `runtime.core.values.Pair`."""
+    """The image files of a pair, by modality. ``times``: the fields of `runtime.core.values.Pair` that hold its times
+    and clock."""
 
     images: Mapping[Modality, EncodedImage]
     times: Mapping[str, Any] = field(default_factory=dict)
@@ -52,8 +52,10 @@ class EncodedPair:
         run_both: ParallelRunner,
         kept: Mapping[Modality, NDArray[Any]] | None = None,
     ) -> Pair:
-        """Decode the images, two in parallel. ``reductions``: as for `runtime.core.values.Pair`. ``kept``: images that
-        need not be decoded again."""
+        """Decode the images, two at a time.
+
+        ``reductions``: as for `runtime.core.values.Pair`. ``kept``: images that are already decoded and reused.
+        """
         pixels: dict[str, Any] = dict(kept.items()) if kept else {}
         missing = [m for m in self.images if m not in pixels]
         calls = [partial(self.images[m].decode, reductions.get(m, 1)) for m in missing]
@@ -71,10 +73,11 @@ def assess_encoded(
     run_both: ParallelRunner | None = None,
     stopwatch: Stopwatch | None = None,
 ) -> tuple[Assessment, Pair]:
-    """Decode a pair of image files, find the face and decide. Return the assessment and the pair behind its crops.
+    """Decode a pair of image files, find the face and decide.
 
-    The arguments and errors are those of `LivenessPipeline.assess`. ``files``: one for each of the pipeline's
-    modalities. ``stopwatch``: the one that timed the earlier stages; by default a new one.
+    Returns the assessment and the pair that its crops were cut from. The arguments and errors are those of
+    `LivenessPipeline.assess`. ``files``: one file for each of the pipeline's modalities. ``stopwatch``: the stopwatch
+    that timed the earlier stages, if any.
 
     Raises:
         TruncatedImage, WrongChannels: see `runtime.imaging.encoded_image.EncodedImage.decode`.
@@ -109,8 +112,11 @@ def assess_encoded(
 def _first_reductions(
     pipeline: LivenessPipeline, files: EncodedPair, given: Mapping[Modality, Box]
 ) -> dict[Modality, int]:
-    """Return the reductions above 1 at which to search for the face or, where the box is given, to cut the crop."""
-    # A calibration holds for images of one size.
+    """Return the reductions above 1 for the first decoding.
+
+    Images are decoded to search for the face or, if the box is given, to cut the crop.
+    """
+    # A calibration applies to images of one size only.
     if not isinstance(pipeline.box_mapper, ScaleMapper):
         return {}
     found: dict[Modality, int] = {}
@@ -129,7 +135,7 @@ def _first_reductions(
 def _crop_reductions(
     pipeline: LivenessPipeline, files: EncodedPair, pair: Pair, detection: PairDetection
 ) -> dict[Modality, int]:
-    """Return the reductions above 1 that the crops allow, none larger than that of the pair's image."""
+    """Return the reductions above 1 that the crops allow. None exceeds the reduction at which the pair was decoded."""
     found: dict[Modality, int] = {}
     for modality, now in pair.reductions.items():
         box = detection.boxes[modality].scaled(now, now)
@@ -140,7 +146,8 @@ def _crop_reductions(
 
 
 def _crop_reduction(pipeline: LivenessPipeline, image: EncodedImage, box: Box) -> int:
-    """Return the largest reduction whose crops still shrink by `OVERSAMPLING`. ``box``: in pixels of the full image."""
+    """Return the largest reduction at which the crops still shrink by `OVERSAMPLING`. ``box``: in pixels of the full
+    image."""
     most = min(crop_window(box, rule)[2] / rule.size for rule in (pipeline.rule, FACE_RULE)) / OVERSAMPLING
     return image.reduction(most)
 
@@ -148,7 +155,7 @@ def _crop_reduction(pipeline: LivenessPipeline, image: EncodedImage, box: Box) -
 def _find_reduced(
     pipeline: LivenessPipeline, pair: Pair, given: Mapping[Modality, Box], run_both: ParallelRunner
 ) -> PairDetection | None:
-    """Return the face in an image pair of any size; None if larger images might show it better.
+    """Return the face in a pair decoded at any reduction, or None if larger images might show it better.
 
     Raises:
         NoFace: no face was found in full images.
@@ -167,6 +174,6 @@ def _find_reduced(
 
 
 def _scaled(detection: PairDetection, factors: Mapping[Modality, float]) -> PairDetection:
-    """Return the detection with each box multiplied by its modality's factor, 1 if absent."""
+    """Return the detection with each box scaled by its modality's factor. A modality without a factor is not scaled."""
     boxes = {m: box.scaled(factors.get(m, 1), factors.get(m, 1)) for m, box in detection.boxes.items()}
     return replace(detection, face=detection.face.onto(boxes[detection.lead]), boxes=boxes)

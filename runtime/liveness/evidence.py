@@ -1,23 +1,25 @@
-"""Sequential evidence: pairs of one attempt add up to a decision. Pure: no clock, no I/O, bounded memory.
+"""Sequential evidence: the pairs of one attempt add up to a decision. Pure: no clock, no I/O, bounded memory.
 
 A stream gives a better decision than a still because errors differ from pair to pair, but consecutive pairs are
 strongly correlated. So each pair adds ``weight × strength``:
 
 - *Strength* is the score relative to the operating point, in log-odds: 0 at the threshold, 1 one uncertainty band above
-  it or more, −1 one band below it or less. That bounds the influence of any pair. A stream's own score lowers the
-  strength if it is below the fused score, and never raises it: no stream outvotes another.
-- *Weight* is the information that the pair adds to its neighbours'. Errors within an attempt are modelled as an
+  it or more, −1 one band below it or less. These limits bound the influence of any single pair. The score of a single
+  stream lowers the strength if it is below the fused score, but never raises it: no stream outvotes another.
+- *Weight* is the information that the pair adds to that of its neighbours. Errors within an attempt are modelled as an
   Ornstein-Uhlenbeck process, whose correlation falls as exp(−Δt/T). The best estimate of its mean from samples at
   arbitrary times, times the effective number of independent samples, is then exactly
 
       ½ first + ½ last + Σ tanh(Δt / 2T) · ½ (previous + this)
 
-  so one pair counts as one, and many in quick succession as little more. T is measured (docs/decisions.md). tanh is
-  concave: dropping pairs as strong as their neighbours never increases the evidence.
+  so one pair counts as one, and many pairs in quick succession count as little more. T is measured
+  (docs/decisions.md). Because tanh is concave, dropping pairs as strong as their neighbours never increases the
+  evidence.
 
-``live`` needs evidence of ``confirm`` independent pairs, ``min_pairs`` good ones, and a last pair that is good itself;
-``spoof`` the same below zero; the deadline ends everything else as ``uncertain``. More pairs cannot correct an error
-that all pairs of an attempt share: a mask that the network takes for a face remains misclassified.
+``live`` needs the evidence of ``confirm`` independent pairs, at least ``min_pairs`` good pairs, and a good last pair.
+``spoof`` needs the same with the sign reversed. An attempt that reaches neither by its deadline ends as ``uncertain``.
+More pairs cannot correct an error that all pairs of an attempt share: a mask that the network takes for a face remains
+misclassified.
 """
 
 from __future__ import annotations
@@ -33,9 +35,9 @@ from runtime.core.values import Box
 from runtime.liveness.decision import STREAM_SPOOF, VETO_CODES, StrobeResponse, Verdict, with_strobe
 
 CERTAIN = 1e-4
-"""Scores are clipped to this distance from 0 and 1: a network's last digits are not evidence."""
+"""Minimum distance of a clipped score from 0 and 1: the last digits of a network's output are not evidence."""
 MIN_BAND = 0.5
-"""Log-odds. An operating point without a band still needs a unit of evidence."""
+"""Minimum width of the uncertainty band in log-odds, for operating points with a narrow band or none."""
 SUBJECT_CHANGED, GENERATION_CHANGED, FACE_LOST, GAP, NOT_ALONE, STROBE = (
     "subject_changed", "epoch_changed", "face_lost", "gap", "multiple_faces", "strobe_lost",
 )  # fmt: skip
@@ -46,11 +48,12 @@ class EvidenceRule:
     """Conditions under which an attempt is decided. Times in nanoseconds.
 
     ``min_pairs``: minimum number of good pairs for ``live``, and of bad pairs for ``spoof``. ``deadline_ns``: length of
-    an attempt. ``confirm``: independent pairs' worth of full strength. ``correlation_ns``: T above. ``max_gap_ns``:
-    longest time between two counted pairs of one attempt. ``max_jump``: largest move of the face box between two pairs,
-    as a fraction of its edge; ``max_zoom``: largest factor by which its size may change. ``stream_floor``: neutral
-    score of a single stream, which knows less than both together. ``min_follows``: pairs on which the face must have
-    followed the strobe before ``live``; 0 for a steady illuminator.
+    an attempt. ``confirm``: evidence needed for a decision, in independent pairs of full strength. ``correlation_ns``:
+    T in the module docstring. ``max_gap_ns``: longest time between two counted pairs of one attempt. ``max_jump``:
+    largest move of the face box between two pairs, as a fraction of its edge; ``max_zoom``: largest factor by which its
+    size may change. ``stream_floor``: neutral score of a single stream, set low because one stream knows less than both
+    together. ``min_follows``: pairs on which the face must have followed the strobe before ``live``; 0 for a steady
+    illuminator.
     """
 
     min_pairs: int = 5
@@ -85,11 +88,11 @@ class EvidenceRule:
 class Observation:
     """Measurements of one pair of a stream.
 
-    ``number`` grows with each pair, ``t_ns`` is its capture time, ``generation`` the generation of its streams.
-    ``score`` and ``stream_scores``: the network's; None if it was not run, or for a stream that shows nothing (RGB in
-    darkness). ``failed``: codes of failed gates. ``box``: the face in the lead image, None without one. ``strobe``:
-    whether it follows the illuminator (`runtime.liveness.active_light`). ``track``: a different number means a
-    different face.
+    ``number``: increases with each pair. ``t_ns``: capture time. ``generation``: generation of the pair's streams.
+    ``score`` and ``stream_scores``: outputs of the network; None if it was not run, or for a stream that shows nothing
+    (RGB in darkness). ``failed``: codes of failed gates. ``box``: the face in the lead image, None if no face was
+    found. ``strobe``: whether the face follows the illuminator (`runtime.liveness.active_light`). ``track``: a
+    different number means a different face.
     """
 
     number: int
@@ -105,9 +108,12 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class EvidenceState:
-    """Status of an attempt. ``level``: −1 (spoof) to 1 (live), 0 undecided. ``pairs``: number counted since the
-    evidence was last discarded; ``good``: those at or above the threshold. ``forgotten``: why it was last discarded,
-    empty if never."""
+    """Status of an attempt.
+
+    ``level``: −1 (spoof) to 1 (live), 0 undecided. ``pairs``: number of pairs counted since the evidence was last
+    discarded. ``good``: number of those at or above the threshold. ``forgotten``: why the evidence was last discarded;
+    empty if it never was.
+    """
 
     level: float
     pairs: int
@@ -119,7 +125,7 @@ class EvidenceState:
 
 
 class Evidence:
-    """Accumulates the evidence of consecutive attempts. Not thread-safe.
+    """Accumulator of the evidence of consecutive attempts. Not thread-safe.
 
     ``modalities``: names of the streams in the order of `Observation.stream_scores`.
     """
@@ -163,26 +169,29 @@ class Evidence:
         )
 
     def reset(self, reason: str) -> None:
-        """Begin a new attempt with its own deadline. Pairs older than those already seen are still refused."""
+        """Begin a new attempt with its own deadline. Pairs older than those already seen are still ignored."""
         self._begin()
         self._why = reason
 
     def expire(self, now_ns: int) -> Verdict | None:
-        """Return the verdict once the deadline has passed, ``uncertain`` if there was none before; None until then.
+        """Return the verdict of the attempt, or None if it is still undecided.
 
-        An attempt begins with its first observation; without one, nothing expires.
+        If the deadline has passed without a verdict, the result is ``uncertain``. An attempt begins with its first
+        observation, so nothing expires before that.
         """
         if self._verdict is None and self._started is not None and now_ns >= self._started + self.rule.deadline_ns:
             self._verdict = Verdict("uncertain", self._why_undecided())
         return self._verdict
 
     def add(self, observation: Observation) -> Verdict | None:
-        """Add a pair and return the verdict, None if undecided. A verdict stands until `reset`, whatever follows it.
+        """Add a pair and return the verdict, or None if undecided.
 
-        A pair that is not newer than the last is ignored. One that failed a gate adds nothing (for `VETO_CODES`: only
-        evidence against the subject). A pair without a face, with several faces, of another stream generation, of
-        another subject or after a gap discards all evidence. A pair that does not follow the strobe discards the
-        evidence for the subject.
+        Later pairs do not change a verdict; `reset` clears it.
+
+        A pair that is not newer than the last is ignored. A pair that failed a gate adds no evidence; if all of its
+        failed gates are in `VETO_CODES`, it can still add evidence for ``spoof``. All evidence is discarded after a gap
+        and by a pair without a face, with several faces, of another stream generation or of another subject. A face
+        that does not follow the strobe discards the evidence for ``live``.
         """
         last = self._last
         if self._verdict is not None or (
@@ -218,7 +227,7 @@ class Evidence:
         elif self._counted is not None and observation.t_ns - self._counted.t_ns > self.rule.max_gap_ns:
             self._forget(GAP)
         elif self._level >= 0 and "strobe_lost" in failed:
-            # Evidence against the subject is kept.
+            # Evidence for ``spoof`` is kept.
             self._forget(STROBE)
 
     def _jumped(self, old: Box, new: Box) -> bool:
@@ -229,7 +238,7 @@ class Evidence:
         return not near
 
     def _weigh(self, observation: Observation, *, vetoed: bool) -> None:
-        """Add a pair's evidence and decide if there is enough. A vetoed pair counts only against the subject."""
+        """Add a pair's evidence and decide if there is enough. A vetoed pair can only add evidence for ``spoof``."""
         assert observation.score is not None
         fused = self._strength(observation.score, self._zero)
         streams = [
@@ -268,7 +277,7 @@ class Evidence:
             self._verdict = Verdict("spoof", self._why_spoof())
 
     def _strength(self, score: float, zero: float) -> float:
-        # A score that is not a probability is never evidence for the subject.
+        # A score that is not a probability is never evidence for ``live``.
         if not 0 <= score <= 1:
             return -1.0
         return max(-1.0, min(1.0, (_log_odds(score) - zero) / self._band))
@@ -280,7 +289,7 @@ class Evidence:
         return (*sorted(VETO_CODES & self._failures.keys()), *reasons)
 
     def _why_undecided(self) -> tuple[str, ...]:
-        """Return the failed gates, most frequent first; if none failed, the evidence lay between the limits."""
+        """Return the codes of the failed gates, most frequent first. If none failed, the evidence was inconclusive."""
         order = sorted(
             self._failures, key=lambda code: (-self._failures[code], PRIORITY.get(code, len(PRIORITY)), code)
         )

@@ -1,9 +1,9 @@
 """Detection of IR images that are copies of the RGB image.
 
-An attacker who injects an RGB video needs a matching IR video, and the cheapest one is its luminance. Such a pair can
-look bona fide to the network. But skin, hair, lips and cloth reflect IR differently from visible light, and the two
-images are lit from different directions: the fine structure of luminance and of a real IR image of the same face is
-similar, but never identical.
+An attacker who injects an RGB video needs a matching IR video, and the cheapest one is the luminance of the RGB video.
+The network can take such a pair for bona fide. But skin, hair, lips and cloth reflect IR differently from visible
+light, and the light comes from different directions. The fine structure of a real IR image is therefore similar to that
+of the luminance, but never identical.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ SHIFT = 4
 """Largest shift of the copy in each direction, in pixels."""
 RIM = 8
 ROUGH = 0.8
-"""Half-resolution correlation below which full resolution is not checked. No simulated copy, shifted, blurred or
-tone-mapped, was below 0.87 there."""
+"""Correlation at half resolution below which full resolution is not checked. No simulated copy (shifted, blurred or
+tone-mapped) had a half-resolution correlation below 0.87."""
 FLAT = 0.5
-"""Standard deviation in grey levels below which a crop has no structure. No simulated face is below 3."""
+"""Standard deviation in grey levels below which a crop counts as having no structure. No simulated face is below 3."""
 
 
 def copy_correlation(rgb: NDArray[np.uint8], ir: NDArray[np.uint8]) -> float:
-    """Return how closely IR repeats the luminance of RGB: −1 to 1, 1 for a copy. Crops uint8 [S, S, 3] and [S, S, 1].
+    """Return how closely the IR crop repeats the luminance of the RGB crop: −1 to 1, 1 for a copy.
 
-    This is the largest correlation of their structure over all shifts. Brightness and contrast have no effect, and a
-    tone curve almost none.
+    The crops are uint8 [S, S, 3] and [S, S, 1].
+
+    The result is the largest correlation of their structure over all shifts. Brightness and contrast have no effect,
+    and a tone curve almost none.
     """
     luminance: NDArray[Any] = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     ir_grey: NDArray[Any] = ir[:, :, 0]
@@ -42,10 +44,12 @@ def copy_correlation(rgb: NDArray[np.uint8], ir: NDArray[np.uint8]) -> float:
 
 
 def _max_correlation(a: NDArray[Any], b: NDArray[Any], fine: int, coarse: int, rim: int, shift: int) -> float:
-    """Return the largest correlation of the structure of two images within ``shift`` pixels each way; ``rim`` is cut
-    off the second."""
+    """Return the largest correlation of the structure of two images over shifts of up to ``shift`` pixels each way.
+
+    ``rim``: pixels cut off each edge of the second image.
+    """
     first, second = _structure(a, fine, coarse), _structure(b, fine, coarse)
-    # Without structure there is nothing to compare, and OpenCV's result depends on its version.
+    # Without structure there is nothing to compare, and the result would depend on the version of OpenCV.
     if min(float(cv2.meanStdDev(part)[1][0, 0]) for part in (first, second)) < FLAT:
         return 0.0
     wide = rim - shift

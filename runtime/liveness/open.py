@@ -1,4 +1,4 @@
-"""Opening a model bundle and building a pipeline from it."""
+"""Open a model bundle and build a pipeline from it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def default_bundle() -> Path:
 
 
 def model_role(info: EngineInfo) -> FileRole:
-    """Return which of a bundle's files an engine runs."""
+    """Return the role of the bundle file that an engine runs."""
     if info.backend == "remote":
         return cast("FileRole", info.versions["artifact"])
     if info.backend == "tensorrt":
@@ -86,12 +86,12 @@ def open_engine(
 ) -> Engine:
     """Start an engine of a bundle and check it against the golden vectors.
 
-    ``backend``: see `runtime.engines.selection.select_engine`. On a GPU, INT8 is TensorRT's and FP32 ONNX Runtime's.
-    ``remote``: the scoring server for the backend ``remote``.
+    ``backend``: see `runtime.engines.selection.select_engine`. On a GPU, TensorRT runs INT8 and ONNX Runtime runs FP32.
+    ``remote``: settings of the scoring server that the backend ``remote`` uses.
 
     Raises:
         BundleError: the bundle cannot be trusted. EngineError: the engine cannot be used.
-        ConfigError: ``remote`` is selected and its settings cannot be used.
+        ConfigError: the backend ``remote`` is selected and its settings cannot be used.
     """
 
     def tensorrt() -> Engine:
@@ -131,8 +131,8 @@ def open_pipeline(
 ) -> LoadedModel:
     """Verify the bundle in ``folder``, start its engine and build the pipeline.
 
-    ``detector``: finds the face; None selects YuNet, or the cascade if YuNet cannot run. For the other parameters see
-    `open_engine`.
+    ``detector``: the face detector; None selects YuNet, or the Haar cascade if YuNet cannot run. ``public_key``: see
+    `runtime.bundle.manifest.open_bundle`. For the other parameters see `open_engine`.
 
     Raises:
         BundleError: the bundle cannot be trusted. EngineError: the engine cannot be used.

@@ -1,4 +1,4 @@
-"""One pair from images to a decision: locate → register → crop → quality → engine → decision."""
+"""Pipeline from one pair of images to a decision: locate → register → crop → quality → engine → decision."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ from runtime.liveness.quality import (
 
 SecondResult = TypeVar("SecondResult")
 SLOW_CHECKS = frozenset({"rgb.blur", "ir.copied"})
-"""Checks that together cost more than all the others."""
+"""The two checks that together cost more than all the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
     """Result of assessing one pair.
 
-    ``score`` and ``stream_scores`` (in the order of ``modalities``) are the network's, even where a failed gate made
-    the decision ``uncertain``. ``face``: in pixels of the ``lead`` image, the first of the model's modalities in which
-    a face can be found; ``detected_in``: where it was found, None when the caller named its box. ``boxes``: modality →
-    box in its image. ``timing_ms``: stage → milliseconds. ``crops``: modality → what the network saw. ``attention``:
-    float32 [2, M, h, w]. ``strobe``: whether the face brightens with the strobed illuminator; ``unknown`` for pairs
-    without a dark infrared frame.
+    ``score`` and ``stream_scores`` (in the order of ``modalities``) are the outputs of the network, even if a failed
+    gate made the decision ``uncertain``. ``face``: in pixels of the ``lead`` image, the first of the model's modalities
+    in which a face can be found; ``detected_in``: modality of the image in which it was detected, None if the caller
+    gave the box. ``boxes``: modality → box in its image. ``timing_ms``: stage → milliseconds. ``crops``: modality →
+    input of the network. ``attention``: float32 [2, M, h, w]. ``strobe``: whether the face brightens with the strobing
+    illuminator; ``unknown`` for pairs without a dark IR frame.
     """
 
     decision: Decision
@@ -71,7 +71,7 @@ class Assessment:
 
 
 class Stopwatch:
-    """Measures milliseconds on the monotonic clock. `lap` adds to earlier laps with the same name; `time` replaces
+    """Stopwatch in milliseconds on the monotonic clock. `lap` adds to earlier laps of the same name; `time` overwrites
     them."""
 
     def __init__(self) -> None:
@@ -84,8 +84,10 @@ class Stopwatch:
         self._last = now
 
     def time(self, name: str, function: Callable[[], SecondResult]) -> SecondResult:
-        """Call ``function`` and record how long it took; works in any thread. The next lap starts when the last such
-        call ends."""
+        """Call ``function``, record how long it took, and return its result.
+
+        May be called from any thread. The next lap starts when the last of these calls ends.
+        """
         began = time.perf_counter_ns()
         value = function()
         self._last = time.perf_counter_ns()
@@ -98,8 +100,8 @@ class LivenessPipeline:
     """Assesses pairs of any two modalities. Thread-safe if its engine and detector are.
 
     ``box_mapper``: maps a face box from one image to another; the default treats images that differ only in scale as
-    registered. ``run_both``: runs the gates in parallel with the network, and two face searches in parallel, where the
-    caller has a second core to spare.
+    registered. ``run_both``: runs two functions, in parallel if the caller has a second core to spare; used for the
+    gates and the network, and for two face searches.
     """
 
     engine: Engine
@@ -122,14 +124,14 @@ class LivenessPipeline:
     ) -> Assessment:
         """Find the face in a single pair and decide on it.
 
-        ``boxes``: modality → face box in pixels of its image; given boxes are used unchanged, missing ones are
-        detected. ``now_ns``: current time on the clock of the pair's timestamps, if its age matters. ``run_both``:
-        overrides the pipeline's own.
+        ``boxes``: modality → face box in pixels of its image. A given box is used unchanged; for a modality without one
+        the face is detected. ``now_ns``: current time on the clock of the pair's timestamps; None if its age does not
+        matter. ``run_both``: replaces the pipeline's own for this call.
 
         Raises:
             ModalityMissing: the pair lacks an image that the model needs. NoFace: no box was given and no face was
-            found. InvalidFaceBox: a given box is malformed or outside its image. CalibrationInvalid: an image does not
-            have the calibrated size. InferenceFailed: the engine gave no score.
+                found. InvalidFaceBox: a given box is malformed or outside its image. CalibrationInvalid: an image does
+                not have the calibrated size. InferenceFailed: the engine gave no score.
         """
         stopwatch = Stopwatch()
         detection = find_face(pair, self.modalities, self.detector, self.box_mapper, boxes, run_both or self.run_both)
@@ -148,8 +150,9 @@ class LivenessPipeline:
     ) -> Assessment:
         """Decide on a pair whose face has been found.
 
-        ``stopwatch``: the one that timed the earlier stages; this call adds its own. ``carried``: name of a check in
-        `SLOW_CHECKS` → its result for a recent pair, reused for this one. ``now_ns``, ``run_both``: as for `assess`.
+        ``stopwatch``: the stopwatch that timed the earlier stages; this call adds its own stages. ``carried``: name of
+        a check in `SLOW_CHECKS` → its result for a recent pair, reused for this one. ``now_ns``, ``run_both``: as for
+        `assess`.
 
         Raises:
             InferenceFailed: the engine gave no score. InvalidFaceBox: a box lies outside its image.
@@ -158,7 +161,7 @@ class LivenessPipeline:
         stopwatch.lap("crop")
         batch: Batch = {modality: image[None] for modality, image in crops.items()}
         checking = partial(self._gates, pair, detection, now_ns, carried or {})
-        # Keep this order, regardless of which finishes first.
+        # Fixes the order of the two stages, whichever finishes first.
         stopwatch.laps |= {"quality": 0.0, "inference": 0.0}
         (measured, strobe), scores = (run_both or self.run_both)(
             partial(stopwatch.time, "quality", checking),
@@ -188,7 +191,7 @@ class LivenessPipeline:
     def _gates(
         self, pair: Pair, detection: PairDetection, now_ns: int | None, carried: Mapping[str, Check]
     ) -> tuple[list[Check], StrobeResponse]:
-        """Return the results of the quality gates, and whether the face brightens with the strobed illuminator."""
+        """Return the results of the quality gates, and whether the face brightens with the strobing illuminator."""
         box = detection.boxes.get("ir")
         strobe = "unknown" if box is None else self.light.measure(pair, box).answer
         return self._checks(pair, detection, now_ns, carried), strobe

@@ -1,7 +1,7 @@
 """Quality gates: conditions that a pair must meet for its score to be meaningful.
 
-Each gate measures one number, compares it with a range and names the reason code of its failure.
-The ranges come from the field notes cited beside them.
+Each gate measures one number, compares it with a range, and has a reason code for its failure. The sources of the
+ranges are cited beside them.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from runtime.imaging.crop import CropRule, coverage
 from runtime.liveness.grey_copy import copy_correlation
 
 FUTURE_MS = 10.0
-"""Tolerance for timestamps ahead of now: covers two readings of one clock, never more."""
+"""Tolerance for timestamps in the future. It covers the delay between two readings of one clock, and no more."""
 CLIPPED = 250
 """Grey level (of 255) at or above which a pixel counts as clipped."""
 FACE_RULE = CropRule(size=112, margin=0.2)
 """Crop that the gates examine: the face with forehead, chin and ears, even if the network's crop shows more."""
 DARK_RGB_MEAN = 10
-"""Mean of an RGB crop below which the RGB stream has no score. The shipped training counts such pairs as low light, and
-its RGB head scores people anywhere between 0.2 and 0.7 there."""
+"""Mean of an RGB crop below which the RGB stream has no score. The training recipe of the shipped model counts such
+pairs as low light, and its RGB head scores people anywhere between 0.2 and 0.7 there."""
 REBLUR = 9
 """Length of the second blur in `blur`, in pixels of a `FACE_RULE` crop."""
 
@@ -39,42 +39,45 @@ class QualityLimits:
     """Ranges of the gates, in the units of their measurements."""
 
     min_face_px: float = 64
-    """Shorter edge of the face box. Below it the crop has fewer real samples than the network's grid needs."""
+    """Minimum shorter edge of the face box. A smaller face has fewer real samples than the network's grid needs."""
     min_coverage: float = 0.75
-    """Fraction of a crop by `FACE_RULE` that lies inside the image."""
+    """Minimum fraction of a `FACE_RULE` crop that lies inside the image."""
     max_yaw_deg: float = 35
     max_pitch_deg: float = 30
     """Maximum yaw and pitch, measured only if the detector gives landmarks."""
     max_rgb_mean: float = 235
     min_rgb_mean: float = 10
-    """Applies if no IR image leads in the dark. The shipped training counts pairs below it as low light."""
+    """Minimum mean of the RGB crop of a pair without IR. The training recipe of the shipped model counts pairs below it
+    as low light."""
     max_blur: float = 0.75
-    """See `blur`. Of 408 simulated bona fide crops, of both families of cameras, none is above 0.55; blurred with a
-    standard deviation of three more crop pixels, nine in ten are above 0.75."""
+    """Maximum of `blur`. None of 408 simulated bona fide crops from both camera families is above 0.55. After
+    additional blur with a standard deviation of three crop pixels, nine in ten are above 0.75."""
     min_sharp_mean: float = 25
     """Mean of an RGB crop below which noise dominates `blur`, so the check is skipped."""
     ir_mean: tuple[float, float] = (20, 225)
-    """A strobing illuminator's dark frame has a mean below 10; a flooded frame cannot show relief. Below 20 the shipped
-    model's median score of bona fide faces falls under the threshold: docs/decisions.md."""
-    max_ir_clipped: float = 0.35
-    """Fraction of the IR crop at 250 or above."""
-    min_ir_deviation: float = 3
-    """Standard deviation of the IR crop: a lens cover, a wall or a disconnected sensor is flat."""
-    max_copied: float = 0.94
-    """See `runtime.liveness.grey_copy.copy_correlation`. Set on simulated cameras of family A, tested on B:
+    """Range of the mean of the IR crop. The dark frame of a strobing illuminator has a mean below 10; an overexposed
+    frame cannot show relief. Below 20 the shipped model's median score of bona fide faces falls under the threshold:
     docs/decisions.md."""
+    max_ir_clipped: float = 0.35
+    """Maximum fraction of the IR crop at 250 or above."""
+    min_ir_deviation: float = 3
+    """Minimum standard deviation of the IR crop: a lens cover, a wall or a disconnected sensor gives a flat image."""
+    max_copied: float = 0.94
+    """Maximum of `runtime.liveness.grey_copy.copy_correlation`. Set on simulated cameras of family A and tested on
+    family B: docs/decisions.md."""
     max_ir_ambient: float = 120
-    """Mean of the same crop with the illuminator off. Above it, field reports find IR faces unreliable."""
+    """Maximum mean of the IR crop with the illuminator off. According to field reports, IR faces are unreliable above
+    it."""
     min_depth_valid: float = 0.6
-    """Fraction of the face box with valid depth."""
+    """Minimum fraction of the face box with valid depth."""
     depth_mm: tuple[float, float] = (150, 3000)
-    """Median distance of the face."""
+    """Range of the median distance of the face."""
     max_skew_ms: float = 10
     max_age_ms: float = 500
 
 
 def box_checks(pair: Pair, boxes: Mapping[Modality, Box], limits: QualityLimits) -> list[Check]:
-    """Check the size of the face in pixels of the cameras, and how much of it lies inside the images."""
+    """Check the size of the face in full-size image pixels, and how much of it lies inside the images."""
     size = min(min(box.w, box.h) * pair.reduction(modality) for modality, box in boxes.items())
     whole = min(coverage(pair.image(modality).shape, box, FACE_RULE) for modality, box in boxes.items())
     return [
@@ -84,7 +87,7 @@ def box_checks(pair: Pair, boxes: Mapping[Modality, Box], limits: QualityLimits)
 
 
 def pose_checks(angles: tuple[float, float] | None, limits: QualityLimits) -> list[Check]:
-    """Check yaw and pitch in degrees; None where there are no landmarks."""
+    """Check ``angles``: yaw and pitch in degrees, None without landmarks."""
     yaw, pitch = (None, None) if angles is None else (abs(angles[0]), abs(angles[1]))
     return [
         Check("face.yaw", yaw, None, limits.max_yaw_deg, "head_pose"),
@@ -95,7 +98,8 @@ def pose_checks(angles: tuple[float, float] | None, limits: QualityLimits) -> li
 def rgb_checks(crop: NDArray[np.uint8], limits: QualityLimits, *, alone_in_the_dark: bool) -> list[Check]:
     """Check the exposure of an RGB crop, uint8 [S, S, 3].
 
-    A dark crop passes unless it is ``alone_in_the_dark``: otherwise IR leads, and the network was trained for that.
+    A dark crop fails only if it is ``alone_in_the_dark``, that is, without IR. With IR it passes, because the network
+    was trained on such pairs.
     """
     mean = mean_level(crop)
     low = limits.min_rgb_mean if alone_in_the_dark else None
@@ -115,8 +119,11 @@ def blur_check(crop: NDArray[np.uint8], limits: QualityLimits) -> Check:
 def ir_checks(
     crop: NDArray[np.uint8], dark: NDArray[np.uint8] | None, lit: IlluminationState, limits: QualityLimits
 ) -> list[Check]:
-    """Check exposure and illumination of an IR crop, uint8 [S, S, 1]. ``dark``: the same crop with the illuminator off,
-    if there is such a frame; ``lit``: whether the illuminator is known to have been on."""
+    """Check exposure and illumination of an IR crop, uint8 [S, S, 1].
+
+    ``dark``: the same crop with the illuminator off, None without such a frame. ``lit``: whether the illuminator is
+    known to have been on.
+    """
     mean, deviation = (float(v[0, 0]) for v in cv2.meanStdDev(crop))
     low, high = limits.ir_mean
     clipped = float(np.count_nonzero(crop >= CLIPPED)) / crop.size
@@ -128,7 +135,7 @@ def ir_checks(
         Check("ir.ambient", None if dark is None else mean_level(dark), None, limits.max_ir_ambient, "ambient_flood"),
     ]
     if lit == "dark":
-        # However bright it is, the room lit it and not the illuminator.
+        # However bright the crop is, it was lit by the room and not by the illuminator.
         checks.append(Check("ir.lit", 0, 1, None, "ir_unlit"))
     return checks
 
@@ -140,7 +147,7 @@ def copy_check(rgb: NDArray[np.uint8], ir: NDArray[np.uint8], limits: QualityLim
 
 
 def depth_checks(crop: NDArray[np.float32], limits: QualityLimits) -> list[Check]:
-    """Check valid area and distance of the face in a `FACE_RULE` depth crop, float32 [S, S, 1] mm."""
+    """Check valid area and distance of the face in a `FACE_RULE` depth crop, float32 [S, S, 1], mm."""
     rule = FACE_RULE
     edge = round(rule.size * rule.margin / (1 + 2 * rule.margin))
     face = crop[edge : rule.size - edge, edge : rule.size - edge]
@@ -168,11 +175,11 @@ def time_checks(pair: Pair, limits: QualityLimits, now_ns: int | None = None) ->
 
 
 def blur(grey: NDArray[Any]) -> float:
-    """Return how blurred a grey image [H, W] is, 0 to 1: the part of its detail that survives a further blur.
+    """Return how blurred a grey image [H, W] is, from 0 to 1: the fraction of its detail that survives a further blur.
 
     After Crété-Roffet et al., "The blur effect: perception and estimation with a new no-reference perceptual blur
-    metric" (2007): the fraction of the differences between neighbours that survives blurring along them. The image is
-    compared with itself, so contrast and brightness have no effect.
+    metric" (2007): the fraction of the differences between neighbouring pixels that survives a blur in the same
+    direction. The image is compared with itself, so contrast and brightness have no effect.
     """
     values = grey.astype(np.float32)
     worst = 0.0
@@ -183,14 +190,14 @@ def blur(grey: NDArray[Any]) -> float:
         softer = cv2.blur(values, size)
         before, after = cv2.absdiff(values[ahead], values[behind]), cv2.absdiff(softer[ahead], softer[behind])
         total = cv2.sumElems(before)[0]
-        # Differences that the blur increased have not survived it; they are new.
+        # A difference that the blur increased is new, so the increase does not count as surviving detail.
         kept = cv2.sumElems(cv2.min(before, after))[0]
         worst = max(worst, kept / total if total > 0 else 1.0)
     return worst
 
 
 def rgb_is_dark(checks: Iterable[Check]) -> bool:
-    """Return whether the RGB crop is too dark to carry a score, also where IR leads and no gate fails for it."""
+    """Return whether the RGB crop is too dark for the RGB stream to have a score. With IR this is no failed gate."""
     return any(c.name == "rgb.brightness" and c.value is not None and c.value < DARK_RGB_MEAN for c in checks)
 
 

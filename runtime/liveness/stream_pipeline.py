@@ -1,4 +1,4 @@
-"""Pipeline for a stream of pairs: it tracks one face and reports a bad pair instead of raising."""
+"""Pipeline for a stream of pairs. It tracks one face, and reports a pair that cannot be assessed instead of raising."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from runtime.liveness.quality import failed_codes, rgb_is_dark
 from runtime.pairing.feed import CapturedPair
 
 MAX_CARRIED_PAIRS = 2
-"""Maximum number of consecutive pairs of a tracked face that reuse the slow checks' results."""
+"""Maximum number of consecutive pairs of a tracked face that reuse the results of the slow checks."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamAssessment:
-    """Result for one pair of a stream. ``observation`` is for `runtime.liveness.evidence.Evidence`; ``assessment`` is
-    None if no face was found, an image is missing, or the mapped box lies outside its image. ``timing_ms``: stage →
-    milliseconds."""
+    """Result for one pair of a stream.
+
+    ``observation``: input for `runtime.liveness.evidence.Evidence`; ``assessment``: None if no face was found, an image
+    is missing, or the mapped box lies outside its image. ``timing_ms``: stage → milliseconds.
+    """
 
     observation: Observation
     assessment: Assessment | None
@@ -30,12 +32,12 @@ class StreamAssessment:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Reason codes of the pair's decision, or of its absence."""
+        """Reason codes of the decision, or the reason why there is none."""
         return self.observation.failed if self.assessment is None else self.assessment.reasons
 
 
 class StreamPipeline:
-    """Decides on the pairs of one feed in order. Not thread-safe."""
+    """Assesses the pairs of one feed in order. Not thread-safe."""
 
     def __init__(self, pipeline: LivenessPipeline, *, track: TrackRule | None = None) -> None:
         self.pipeline = pipeline
@@ -48,15 +50,14 @@ class StreamPipeline:
         self._tracker.reset()
 
     def assess(self, captured: CapturedPair, now_ns: int) -> StreamAssessment:
-        """Decide on the next pair. ``now_ns``: current CLOCK_MONOTONIC time in nanoseconds, from which the pair's age
-        is computed.
+        """Assess the next pair. ``now_ns``: current CLOCK_MONOTONIC time in nanoseconds, for the age of the pair.
 
         A pair that cannot be assessed gives an observation with the reason code: ``no_face``, ``modality_missing`` or
         ``face_cropped``. Errors of the engine or the rig's geometry are raised: they affect every later pair.
 
         Raises:
             InferenceFailed: the engine gave no score. CalibrationInvalid: the image size differs from the
-            calibration's.
+                calibration's.
         """
         stopwatch = Stopwatch()
         pair = captured.pair
@@ -101,13 +102,13 @@ class StreamPipeline:
         except ModalityMissing:
             reason = "modality_missing"
         except InvalidFaceBox:
-            # The box mapper placed the face's box outside the other image.
+            # The mapped box lies outside the other image.
             reason = "face_cropped"
         stopwatch.lap("locate")
         return None, reason
 
     def _carry(self) -> dict[str, Check]:
-        """Return the slow checks' recent results for this face, provided that they passed."""
+        """Return the recent results of the slow checks for this face, if all of them passed."""
         if self._tracker.number != self._carried_of or self._carried_for >= MAX_CARRIED_PAIRS:
             return {}
         self._carried_for += 1
@@ -117,6 +118,6 @@ class StreamPipeline:
         slow = {check.name: check for check in assessment.checks if check.name in SLOW_CHECKS}
         if any(self._carried.get(name) is not check for name, check in slow.items()):
             self._carried_for = 0
-        # If one failed or is unknown, all run again on the next pair.
+        # If one of them failed or is unknown, all of them run again on the next pair.
         self._carried = slow if all(check.status == "pass" for check in slow.values()) else {}
         self._carried_of = self._tracker.number

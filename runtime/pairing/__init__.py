@@ -1,4 +1,4 @@
-"""Matching of several cameras' frames into pairs."""
+"""Matching of the frames of two cameras into pairs."""
 
 from typing import TYPE_CHECKING
 

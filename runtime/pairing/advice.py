@@ -23,8 +23,8 @@ def pairing_advice(
 ) -> str:
     """Return one line of advice; empty if pairs are being formed and the phase leaves room for jitter.
 
-    ``arrivals``: stream → arrival of its newest frame, None before the first. ``since``: reason → frames rejected
-    since the last pair. ``paired``: whether there has ever been a pair.
+    ``arrivals``: stream → arrival time of its newest frame, None before the first frame. ``since``: reason → frames
+    rejected since the last pair. ``paired``: whether there has ever been a pair.
     """
     never = [m for m, t in arrivals.items() if t is None]
     if never:
@@ -40,7 +40,7 @@ def pairing_advice(
         return (
             "capture times go backwards or repeat: the source must start a new stream generation when its clock is set."
         )
-    # Each pair resets the counts; a few rejections between two pairs are normal.
+    # The counts start again after each pair, and a few rejections between two pairs are normal.
     if sum(since.values()) < 16 and (paired or not since):
         return phase_advice(phase, max_skew_ns)
     ir = since.get("ir_dark", 0), since.get("ir_unknown", 0)
@@ -58,7 +58,7 @@ def pairing_advice(
 
 
 def phase_advice(phase: Phase, max_skew_ns: int) -> str:
-    """Return one line if the phase is so large that jitter may stop the pairs; empty if it is not."""
+    """Return one line of advice if the phase is so large that jitter may prevent pairs; otherwise an empty string."""
     if phase.stable and abs(phase.phase_ns) > 0.8 * max_skew_ns:
         return _too_far(phase, max_skew_ns)
     return ""

@@ -12,7 +12,8 @@ from runtime.core.values import Pair
 
 @dataclass(frozen=True, slots=True)
 class CapturedPair:
-    """A pair of a feed. ``number``: counts the pairs. ``t_emitted_ns``: when it was complete, CLOCK_MONOTONIC."""
+    """A pair from a feed. ``number``: running number of the pair. ``t_emitted_ns``: CLOCK_MONOTONIC time at which it
+    was complete."""
 
     number: int
     pair: Pair
@@ -21,9 +22,9 @@ class CapturedPair:
 
 @dataclass(frozen=True, slots=True)
 class FeedStatus:
-    """Status of a feed. ``rejected``: reason → frames that ended in no pair. ``strobe``: the illuminator in one word.
-    ``advice``: why no pairs are formed, or soon may not be. ``recording``: the file that frames are written to; empty
-    without a recording."""
+    """Status of a feed. ``rejected``: reason → number of frames without a pair. ``strobe``: state of the illuminator in
+    one word. ``advice``: why no pairs are formed, or may soon not be. ``recording``: file that frames are being written
+    to; empty if nothing is recorded."""
 
     cameras: tuple[CameraStatus, ...]
     pairs: int
@@ -37,18 +38,18 @@ class FeedStatus:
 
 
 class PairFeed(Protocol):
-    """A rig's pairs; only the newest is kept. Several threads may wait for the same pair."""
+    """Source of a rig's pairs that keeps only the newest one. Several threads may wait for the same pair."""
 
     def start(self) -> None:
-        """Open the cameras in threads of their own; returns at once."""
+        """Start a thread for each camera, which opens it, and return at once."""
         ...
 
     def wait(self, after: int, timeout_s: float) -> CapturedPair | None:
-        """Return the newest pair whose number is above ``after`` (-1: any), or None if none comes in time."""
+        """Return the newest pair whose number is above ``after`` (-1: any pair), or None after ``timeout_s``."""
         ...
 
     def status(self) -> FeedStatus: ...
 
     def close(self) -> None:
-        """Stop. Takes at most two seconds, even if a camera hangs."""
+        """Stop the cameras within two seconds, even if one of them hangs."""
         ...

@@ -1,8 +1,9 @@
-"""Decide whether the rig's illuminator lit an infrared frame, and whether the illuminator works.
+"""Decide whether the rig's illuminator lit an IR frame, and whether the illuminator works.
 
-The camera's own report comes first. Without one, the declared or detected rhythm decides, counted by the driver's
-sequence numbers so that a dropped frame does not shift it. Otherwise the illumination is unknown, which is never taken
-for dark nor for lit. Faults carry the reason codes of decisions: they make a decision uncertain, never spoof or live.
+If the camera reports the state of its illuminator, that report decides. Otherwise the declared or detected rhythm
+decides; frames are counted by the driver's sequence numbers, so that a dropped frame does not shift it. Without either
+the illumination is unknown, which counts neither as dark nor as lit. Faults of the illuminator have reason codes: they
+make a decision ``uncertain``, never ``spoof`` or ``live``.
 """
 
 from __future__ import annotations
@@ -20,25 +21,25 @@ from runtime.pairing.phase import PeriodEstimator
 from runtime.pairing.strobe import RHYTHMS, RhythmFit, StrobeMode, StrobeRhythm, best_rhythm_fit, fit_rhythm
 
 LOCK_GAP = 8.0
-"""Grey levels between lit and dark frames. Sunlight compresses the gap to 8 to 10; from 8 upwards the rhythm is found
-without error in ten frames."""
+"""Minimum gap in grey levels between lit and dark frames. Sunlight compresses the gap to between 8 and 10; from 8
+upwards the rhythm is found without error in ten frames."""
 LOST_GAP = 4.0
 LOCK_SEPARATION = 3.0
-"""Strobes reach at least 5.9 at a gap of 8, steady light about 1."""
+"""Minimum `RhythmFit.separation`. Strobes reach at least 5.9 at a gap of 8; steady light reaches about 1."""
 MIN_LIT_MEAN = 12.0
 FLOOD_MEAN = 170.0
-"""Mean of a dark frame above which ambient light drowns the illuminator: of 129 attempts none succeeded."""
+"""Mean of a dark frame above which ambient light drowns the illuminator: none of 129 attempts succeeded there."""
 _WINDOW = 12
 _SHORT = 6
 _LONGEST_GAP = 1000
 
 IlluminationSource = Literal["metadata", "declared", "found", "steady", "unknown"]
-"""Where the frames' state comes from."""
+"""Source of the illumination state of the frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameStats:
-    """Mean and standard deviation of an infrared frame's brightness, of 255."""
+    """Mean and standard deviation of the brightness of an IR frame, in grey levels 0 to 255."""
 
     mean: float
     std: float
@@ -58,10 +59,10 @@ def _is_steady(levels: list[float]) -> bool:
 class Illumination:
     """State of the illuminator.
 
-    ``pattern``: lit to dark frames, ``steady``, or empty while unknown. ``contrast``: lit minus dark. ``ambient``: mean
-    of the dark frames. Both are in grey levels, None without such frames. ``separation``: of the rhythm, see
-    `strobe.RhythmFit`. ``reason``: code of a fault (``strobe_lost``, ``ir_unlit``, ``ambient_flood``); empty without a
-    fault.
+    ``pattern``: ratio of lit to dark frames, ``steady``, or empty while unknown. ``contrast``: mean of the lit frames
+    minus mean of the dark frames, in grey levels. ``ambient``: mean of the dark frames, in grey levels. Either is None
+    if there are no such frames. ``separation``: see `strobe.RhythmFit`. ``reason``: reason code of a fault
+    (``strobe_lost``, ``ir_unlit``, ``ambient_flood``); empty without a fault.
     """
 
     knowledge: IlluminationSource
@@ -73,11 +74,11 @@ class Illumination:
 
 
 class IlluminationClassifier:
-    """Separates lit from dark frames of one infrared stream. No clock, no I/O: statistics in, states out.
+    """Classifier of the frames of one IR stream into lit and dark. Pure: no clock, no I/O.
 
-    ``strobe``: the rig's declaration, see `RigSettings`. With ``auto`` it looks for a rhythm. Light that stays the same
-    over twelve frames is steady and its frames are lit. But if a rhythm was seen earlier in this stream generation, the
-    strobe is lost.
+    ``strobe``: the illuminator declared for the rig, see `RigSettings`. With ``auto`` the classifier looks for a
+    rhythm. If the brightness stays the same over twelve frames, the light counts as steady and its frames as lit. But
+    if a rhythm was seen earlier in this stream generation, the strobe counts as lost.
     """
 
     def __init__(self, strobe: StrobeMode = "auto") -> None:
@@ -108,10 +109,10 @@ class IlluminationClassifier:
         lit: IlluminationState = "unknown",
         generation: int = 0,
     ) -> IlluminationState:
-        """Classify the stream's next frame.
+        """Classify the next frame of the stream.
 
         ``seq``: the driver's sequence number; without one, frames are counted by ``t_ns`` and the period. ``lit``: the
-        camera's own report on the frame. A new ``generation`` resets everything.
+        camera's report on this frame. A new ``generation`` resets the classifier.
         """
         if generation != self._generation:
             self._generation = generation
@@ -126,7 +127,7 @@ class IlluminationClassifier:
             self._fit_flags()
             return lit
         if self._flagged:
-            return "unknown"  # a camera that flags its frames did not flag this one: nothing else can tell
+            return "unknown"  # this camera flags its frames, but not this one: the rhythm is no substitute
         if self._strobe == "steady":
             return "lit" if stats.mean >= MIN_LIT_MEAN else "unknown"
         return self._by_rhythm(index, stats.mean)
@@ -153,12 +154,12 @@ class IlluminationClassifier:
                 return "unknown"
             return self._consistent(index, mean)
         if self._steady and len(levels) > 1:
-            # A strobe that starts late first shows as a drop in brightness.
+            # A drop in brightness may be the first sign of a strobe that started late.
             return "lit" if mean >= MIN_LIT_MEAN and levels[-2] - mean < LOCK_GAP else "unknown"
         return "unknown"
 
     def _search(self, indices: list[int], levels: list[float]) -> None:
-        # A known rhythm is resumed on half the evidence, but only in the same phase.
+        # Half the usual number of frames is enough to resume a known rhythm, but only in the same phase.
         if self._rhythm is not None and len(levels) >= _SHORT:
             fitted = fit_rhythm(indices[-_SHORT:], levels[-_SHORT:], self._rhythm)
             if fitted.gap >= LOCK_GAP and fitted.separation >= LOCK_SEPARATION:
@@ -166,8 +167,8 @@ class IlluminationClassifier:
                 return
         steps = [abs(b - a) for a, b in itertools.pairwise(levels)]
         if len(levels) == _WINDOW and max(steps) < LOST_GAP:
-            # There is no rhythm to find, and searching in every frame of a steady light would cost more than all the
-            # rest.
+            # There is no rhythm to find. Searching on every frame of a steady light would cost more than everything
+            # else here.
             self._last = RhythmFit(self._rhythm or self._rhythms[0], 0.0, 0.0)
             self._steady = self._strobe == "auto" and self._rhythm is None and (self._steady or _is_steady(levels))
             return
@@ -190,14 +191,14 @@ class IlluminationClassifier:
         assert self._rhythm is not None
         self._last = fit_rhythm(indices, levels, self._rhythm)
         if self._last.gap <= -LOCK_GAP and self._last.separation >= LOCK_SEPARATION:
-            self._search(indices, levels)  # inverted: the camera dropped a frame without counting it
+            self._search(indices, levels)  # inverted: the camera dropped a frame and did not count it
             return
         self._faint = self._faint + 1 if self._last.gap < LOST_GAP else 0
         if self._faint >= _SHORT:
             self._holding = False
 
     def _consistent(self, index: int, mean: float) -> IlluminationState:
-        """Return the state by the rhythm, or unknown if the frame's own brightness contradicts it."""
+        """Return the state according to the rhythm, or ``unknown`` if the brightness of the frame contradicts it."""
         assert self._rhythm is not None
         lit = self._rhythm.is_lit(index)
         for other, level, _ in reversed(list(self._levels)[:-1]):

@@ -1,16 +1,19 @@
-"""Match frames of two cameras into pairs. The result depends only on the frames pushed: no clock, no thread, no I/O.
+"""Match the frames of two cameras into pairs.
 
-Two frames are a pair if each is the other's nearest in time, mid-exposure to mid-exposure, and they are no further
-apart than the limit. A frame waits only while something nearer may still come: a stream has a period, so after a frame
-nothing comes for 0.6 of it.
+The result depends only on the frames pushed: there is no clock, no thread and no I/O.
 
-If the limit is above half a period there is a choice between two neighbours. With jitter the nearest one would then
-change sides all the time, and each change would leave a frame without a partner. Neighbours are therefore compared
-after subtracting the running phase (`runtime.pairing.phase`). At nearly half a period neither side is worth losing a
-pair, so the oldest frames are matched first. The limit always applies to the real difference.
+Two frames form a pair if each is the nearest to the other in time and they are no further apart than the limit. Times
+are those of mid-exposure. A frame waits only while a nearer frame may still arrive. The wait is short because streams
+are periodic: the next frame of a stream is assumed to be at least 0.6 of a period after the last one (the rate bound).
+
+If the limit is above half a period, a frame can have two neighbours within the limit. Because of jitter, sometimes one
+of them is nearer and sometimes the other, and each change would leave a frame without a partner. Neighbours are
+therefore compared after subtracting the running phase (`runtime.pairing.phase`). If the phase is nearly half a period,
+neither neighbour is much nearer, so the oldest frames are matched to avoid losing a pair. The limit always applies to
+the real difference.
 
 Each decision depends on the two oldest undecided frames and at most on the frame that follows one of them. Arrival
-times affect only how early a decision is made. As long as the rate bound holds, every interleaving of the streams gives
+times affect only when a decision is made. As long as the rate bound holds, every interleaving of the two streams gives
 the same pairs.
 """
 
@@ -39,22 +42,23 @@ Rejection = Literal[
 ]
 """Why a frame is in no pair.
 
-``skew``: its nearest frame is beyond the limit. ``surplus``: the same, for the faster stream of a rig with two rates,
-where it is harmless. ``nearer``: a neighbour of its own stream was nearer. ``no_partner``: the other stream was silent.
-``ir_dark``: infrared with the illuminator off. ``ir_unknown``: infrared of unknown illumination. ``epoch``: left over
-when its stream was opened again, or late from before that. ``time_backwards``: not later than the frame before it.
-``clock_mismatch``: its capture time cannot be on the host's clock."""
+``skew``: the nearest frame of the other stream is beyond the limit. ``surplus``: the same, for a frame of the faster
+stream of a rig with two rates, where it is harmless. ``nearer``: another frame of the same stream was nearer.
+``no_partner``: the other stream was silent. ``ir_dark``: an IR frame with the illuminator off. ``ir_unknown``: an IR
+frame of unknown illumination. ``epoch``: a frame from before its stream was opened again. ``time_backwards``: not later
+than the previous frame of its stream. ``clock_mismatch``: its capture time cannot be on the host's clock.
+"""
 REJECTIONS: tuple[Rejection, ...] = get_args(Rejection)
 
 MAX_SKEW_NS = 10 * MS
 """In 10 ms a head at 0.3 m/s, half a metre away, moves 3 pixels at a focal length of 500 pixels: 2 % of the face."""
 MAX_DARK_GAP_NS = 100 * MS
-"""A dark frame further away than this does not count as a neighbour."""
+"""Longest time between a lit IR frame and its dark neighbour."""
 MAX_AGE_NS = 2_000 * MS
 MAX_AHEAD_NS = 100 * MS
 """A capture time more than MAX_AGE_NS before or MAX_AHEAD_NS after the frame's arrival is not on the host's clock. The
-kernel's virtual camera sets timestamps 29 ms ahead. With a wider limit, one corrupt time would shut out all later
-frames."""
+limit leaves room for the kernel's virtual camera, whose timestamps are 29 ms ahead. It is narrow because one accepted
+timestamp in the far future would make all later frames look out of order."""
 _UNKNOWN_WAIT_NS = 8 * MS
 _DEPTH = 8
 
@@ -62,9 +66,9 @@ _DEPTH = 8
 class MatchedFrames(NamedTuple):
     """Two matching frames, in the order of the pairer's modalities.
 
-    ``first_ns``, ``second_ns``: mid-exposure with the streams' offsets applied. ``dark``: the frame next to the
-    infrared frame that was taken with the illuminator off, if there is one; ``dark_ns``: its time, offset applied.
-    ``generation``: sum of both streams' generations, so that it increases when either is opened again.
+    ``first_ns``, ``second_ns``: mid-exposure with the streams' offsets applied. ``dark``: the adjacent IR frame taken
+    with the illuminator off, None if there is none; ``dark_ns``: its time, with the offset applied. ``generation``: sum
+    of both streams' generations, so that it increases when either is opened again.
     """
 
     first: Frame
@@ -85,7 +89,7 @@ class MatchedFrames(NamedTuple):
         return self.first, self.second
 
     def pair(self) -> Pair:
-        """Return the pair for the pipeline. Its infrared frame counts as lit, or it would not be in a match."""
+        """Return the pair for the pipeline. Its IR frame counts as lit, because other IR frames are never matched."""
         images = {self.first.modality: self.first.image, self.second.modality: self.second.image}
         times = {self.first.modality: self.first_ns, self.second.modality: self.second_ns}
         sources = dict.fromkeys(frame.timestamp_source for frame in self.frames)
@@ -106,7 +110,7 @@ class MatchedFrames(NamedTuple):
 
 
 class _FrameStream:
-    """One stream's undecided frames, oldest first, as (time, frame, dark neighbour)."""
+    """Undecided frames of one stream, oldest first, as (time, frame, dark neighbour)."""
 
     __slots__ = (
         "dark",
@@ -138,7 +142,10 @@ class _FrameStream:
         self.dark: Frame | None = None  # the newest frame, if it was dark
 
     def pop(self) -> tuple[int, Frame, Frame | None]:
-        """Remove the oldest frame. Periods are measured here, not on arrival, so they follow the order of decisions."""
+        """Remove and return the oldest frame.
+
+        The period is updated here rather than on arrival, so that it does not depend on how the streams interleave.
+        """
         entry = self.queue.popleft()
         if self.previous is not None:
             self.period.add(entry[0] - self.previous)
@@ -147,14 +154,14 @@ class _FrameStream:
 
 
 class Pairer:
-    """Pairs two streams. Not thread-safe: one thread pushes what the cameras' threads have read.
+    """Matcher of two streams. Not thread-safe: one thread pushes the frames of both cameras.
 
-    ``modalities``: two different ones. ``max_skew_ns``: maximum difference between the two mid-exposures of a pair, in
-    nanoseconds. ``offsets_ns``: added to a stream's capture times. ``periods_ns``: a stream's period if it is known
-    beforehand; otherwise it is measured. ``strobe``: how the rig declares its infrared illumination. With ``steady``,
-    frames of unknown illumination count as lit; with ``none`` all frames do; otherwise unknown frames are rejected at
-    once as ``ir_unknown``. ``on_reject``: called with each frame that ends in no pair, at the time of the rejection.
-    ``depth``: maximum number of undecided frames kept for each stream.
+    ``modalities``: two different modalities. ``max_skew_ns``: maximum difference between the two mid-exposures of a
+    pair. ``offsets_ns``: modality → offset added to its capture times. ``periods_ns``: modality → frame period if known
+    beforehand; otherwise it is measured. ``strobe``: the IR illumination declared for the rig. With ``steady``, frames
+    of unknown illumination count as lit; with ``none`` all frames do; otherwise unknown frames are rejected at once as
+    ``ir_unknown``. ``on_reject``: called with each rejected frame and the reason, as soon as it is rejected. ``depth``:
+    maximum number of undecided frames kept for each stream.
 
     Raises:
         ValueError: invalid modalities, limits or periods.
@@ -187,12 +194,12 @@ class Pairer:
         self._since: dict[Rejection, int] = {}
         self.pairs = 0
         self.last_skew_ns: int | None = None
-        """Signed: the second stream's time minus the first's, of the last pair."""
+        """Signed skew of the last pair: time in the second stream minus time in the first."""
 
     # -- input -------------------------------------------------------------------------------------------------------
 
     def push(self, frame: Frame, lit: IlluminationState | None = None) -> Sequence[MatchedFrames]:
-        """Add a frame. Returns the pairs that this settles, oldest first. ``lit`` overrides the frame's own value.
+        """Add a frame and return the pairs that it completes, oldest first. ``lit`` overrides ``frame.lit``.
 
         Raises:
             ValueError: the frame's modality is not one of this pairer's.
@@ -243,7 +250,7 @@ class Pairer:
         return ()
 
     def advance(self, now_ns: int) -> Sequence[MatchedFrames]:
-        """Stop waiting for something nearer once the deadline has passed. Needed only if `deadline_ns` is not None."""
+        """Return the pairs whose wait has ended at ``now_ns``. Needed only if `deadline_ns` is not None."""
         deadline = self.deadline_ns
         if deadline is None or now_ns < deadline:
             return ()
@@ -251,9 +258,10 @@ class Pairer:
 
     @property
     def deadline_ns(self) -> int | None:
-        """Time from which `advance` settles what waits, on the clock of the arrival times; None if nothing waits.
+        """Time at which `advance` decides on the waiting frames; None if no frame waits.
 
-        A wait ends 0.55 of a period after the later of the two arrivals, even if the awaited stream has stopped.
+        The time is on the clock of the arrival times. It is 0.55 of a period after the later of the two arrivals, so
+        the wait ends even if the other stream has stopped.
         """
         first, second = self._first.queue, self._second.queue
         if not first or not second:
@@ -267,7 +275,7 @@ class Pairer:
 
     @property
     def rejected(self) -> Mapping[Rejection, int]:
-        """Number of frames that ended in no pair, by reason; only reasons that occurred."""
+        """Number of frames without a pair, by reason. Reasons that have not occurred are left out."""
         return {reason: count for reason, count in self._rejected.items() if count}
 
     @property
@@ -303,14 +311,15 @@ class Pairer:
         while ours and theirs:
             difference = theirs[0][0] - ours[0][0]
             if difference > limit:
-                # Later frames of the second stream are further away still.
+                # Later frames of the second stream are even further away.
                 self._reject_unmatched(first, second, difference)
                 continue
             if difference < -limit:
                 self._reject_unmatched(second, first, difference)
                 continue
-            # ``early`` and ``late`` by time after subtracting the phase. All later frames of the late frame's stream
-            # are further away from the early one, so the question is whether the late one has something nearer.
+            # ``early`` and ``late`` are by time after subtracting the phase. All later frames of the late stream are
+            # further away from the early frame. What remains to be decided is whether the next frame of the early
+            # stream is nearer to the late frame.
             gap = difference - tracker.shift
             early, late = first, second
             if gap < 0:
@@ -324,9 +333,9 @@ class Pairer:
                         self._reject(early.pop()[1], "nearer")
                         continue
                 elif 10 * gap > 3 * early.period.value and not forced and gap:
-                    break  # the stream's next frame may come from 0.6 of a period on, and be nearer
-            # Otherwise the streams are half a period apart: preferring the nearer frame would leave the early one
-            # without a partner and gain almost nothing.
+                    break  # the next frame may come after 0.6 of a period and be nearer
+            # Otherwise the streams are about half a period apart. Preferring the nearer frame would leave the early
+            # frame without a partner and gain almost nothing.
             self._learn(difference)
             made.append(self._match(difference))
         return made
@@ -365,7 +374,7 @@ class Pairer:
             self._tracker.add(difference, min(one, other))
 
     def _open(self, stream: _FrameStream, generation: int) -> None:
-        """Restart a stream that was opened again: nothing from before is paired with anything after."""
+        """Restart a stream that was opened again, so that no frame from before is paired with one from after."""
         while stream.queue:
             self._reject(stream.queue.popleft()[1], "epoch")
         stream.restart(generation)

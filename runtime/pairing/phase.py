@@ -1,6 +1,6 @@
 """Timing of two free-running streams: the period of each, and the phase between them.
 
-Both are measured on the passing frames, in bounded memory and without a clock.
+Both are estimated from the frames as they pass, in bounded memory and without a clock.
 """
 
 from __future__ import annotations
@@ -10,21 +10,23 @@ from dataclasses import dataclass
 
 _TURN = 2 * math.pi
 _MEMORY = 1 / 8
-"""Weight of the newest difference. Eight pairs span a quarter of a second at 30 frames/s, in which 300 ppm of drift
-moves the phase by 0.08 ms."""
+"""Weight of the newest difference in the running mean. Eight pairs span a quarter of a second at 30 frames/s; a clock
+drift of 300 ppm moves the phase by 0.08 ms in that time."""
 _STABLE = 0.7
-"""Length of the mean unit vector from which the phase counts as stable. Jitter of a tenth of a period leaves 0.82;
-streams whose rates do not match leave less than half. From zero it takes ten pairs to get there."""
+"""Length of the mean unit vector at or above which the phase counts as stable. With jitter of a tenth of a period the
+length is 0.82; with streams of different rates it is below 0.5. Starting from zero it takes ten pairs to reach this
+value."""
 _LOST = 0.5
-"""Length below which a stable phase is lost; hysteresis, because with much jitter it dips below `_STABLE` by chance."""
+"""Length below which a stable phase counts as lost. It is lower than `_STABLE` (hysteresis), because with much jitter
+the length dips below `_STABLE` by chance."""
 _SIDE = 0.55
-"""Fraction of a period at which the phase switches sides. Above one half, so that jitter does not flip it back and
-forth."""
+"""Fraction of a period at which the phase changes its sign. It is above one half, so that jitter does not flip the sign
+back and forth."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """The phase of two streams.
+    """Phase between two streams.
 
     ``phase_ns``: mid-exposure of the second stream minus that of its partner in the first, offsets applied.
     ``period_ns``: of the faster stream, counting usable frames only; 0 until it is known. ``stable``: whether the phase
@@ -37,9 +39,10 @@ class Phase:
 
 
 class PeriodEstimator:
-    """Period of a stream, measured from its intervals. Dropped frames do not lengthen it; a change of rate is followed.
+    """Estimator of a stream's period from its frame intervals. Dropped frames do not lengthen the period; a change of
+    rate is followed.
 
-    ``value``: nanoseconds; 0 until two frames have been seen.
+    ``value``: the period in nanoseconds; 0 until two frames have been seen.
     """
 
     __slots__ = ("_long", "_seen", "_short", "value")
@@ -49,13 +52,13 @@ class PeriodEstimator:
         self._seen = self._short = self._long = 0
 
     def add(self, interval: int) -> None:
-        """Add an interval between two consecutive frames, above 0."""
+        """Add the interval between two consecutive frames, in nanoseconds, greater than 0."""
         value = self.value
         if value == 0:
             self.value = interval
         elif interval < 0.75 * value:
-            # While little is known, the first interval may have spanned a drop. Later, three short ones in a row mean
-            # a new rate; fewer are jitter.
+            # At the start, a short interval may mean that the first one spanned a dropped frame. Later, three short
+            # intervals in a row mean a new rate; fewer are jitter.
             self._short += 1
             self._long = 0
             if self._seen < 8 or self._short >= 3:
@@ -73,11 +76,11 @@ class PeriodEstimator:
 
 
 class PhaseTracker:
-    """The phase as a running mean on the circle of one period, and how to compare neighbours by it.
+    """Running mean of the phase on the circle of one period, used to compare neighbouring frames.
 
-    ``lean``: the phase in integer nanoseconds; 0 while it is not stable. ``between``: the phase is nearly half a
-    period, so that neither neighbour is much nearer than the other. ``shift``: what to subtract from a time difference
-    before neighbours are compared: the phase, or 0 while ``between``.
+    ``lean``: the phase in integer nanoseconds; 0 while it is not stable. ``between``: whether the phase is nearly half
+    a period, so that neither neighbour is much nearer than the other. ``shift``: nanoseconds to subtract from a time
+    difference before neighbours are compared: the phase, or 0 while ``between``.
     """
 
     __slots__ = ("_x", "_y", "between", "lean", "period", "shift", "stable")
@@ -93,7 +96,10 @@ class PhaseTracker:
         self.period = 0
 
     def add(self, difference: int, period: int) -> None:
-        """Add the time difference of two neighbours, second minus first, and the faster stream's period."""
+        """Add a time difference between neighbours.
+
+        ``difference``: second minus first, in nanoseconds. ``period``: period of the faster stream, in nanoseconds.
+        """
         angle = _TURN * difference / period
         self._x += (math.cos(angle) - self._x) * _MEMORY
         self._y += (math.sin(angle) - self._y) * _MEMORY
@@ -105,7 +111,7 @@ class PhaseTracker:
             self.between = False
             return
         measured = int(math.atan2(self._y, self._x) * period / _TURN)
-        # The circle has no start: continue from the previous phase, and switch sides late.
+        # The circle has no start, so take the value nearest to the previous phase, and change its sign late.
         if self.lean:
             measured += round((self.lean - measured) / period) * period
         limit = int(_SIDE * period)

@@ -1,4 +1,4 @@
-"""The rig: keeps its cameras running, matches their frames, and offers the newest pair."""
+"""The rig: keeps its cameras running, matches their frames, and provides the newest pair."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.05
 SLOT_NS = 2_000_000
-"""Time that a frame may take from its arrival to the supervisor's slot; after that it is no longer waited for."""
+"""Longest time that a frame is assumed to take from its arrival to the supervisor's slot. The pairing thread does not
+wait longer for it."""
 REPORT_S = 10.0
-"""How often the log says why there are no pairs, while none are formed."""
+"""Interval of the log message that explains why no pairs are formed."""
 RATE_WINDOW_NS = 2_000_000_000
 CLOSE_S = 1.8
 
@@ -35,9 +36,10 @@ CameraOpener = Callable[[str, Modality, int], Source]
 
 
 class RigObserver(Protocol):
-    """Receives everything that passes through a rig, in the pairing thread: it must return at once and never raise.
+    """Receiver of all frames and pairs of a rig. It is called in the pairing thread, so it must return at once and
+    never raise.
 
-    ``recording``: the file that frames are written to; empty without a recording.
+    ``recording``: file that frames are being written to; empty if nothing is recorded.
     """
 
     @property
@@ -49,7 +51,7 @@ class RigObserver(Protocol):
 
 
 class Rig:
-    """A `runtime.pairing.feed.PairFeed` of two cameras.
+    """`runtime.pairing.feed.PairFeed` of two cameras.
 
     ``observers``: see `RigObserver`. ``opener`` and ``rng`` are for tests.
 
@@ -82,13 +84,14 @@ class Rig:
         self._fault = ""
         self._reported_ns = 0
         self._silent = False
-        # Written by the pairing thread after each round and read by any thread: reading the pairer itself would race.
+        # Snapshot that the pairing thread writes after each round. Other threads read it, because reading the pairer
+        # itself would be a race.
         self._known = (dict(self._pairing.rejected), self._pairing.strobe, "")
         self._thread = threading.Thread(target=self._pair, name="rig-pairing", daemon=True)
         self._started = False
 
     def start(self) -> None:
-        """Open the cameras in threads of their own; returns at once."""
+        """Start a thread for each camera, which opens it, and return at once."""
         if self._started or self._closing.is_set():
             return
         self._started = True
@@ -165,13 +168,15 @@ class Rig:
                 self._round()
                 self._fault = ""
             except Exception as error:
-                # Without this a bug would end the feed silently. A round that fails gives no pairs: it fails closed.
+                # Without this handler a bug would end the feed silently. A round that fails gives no pairs, which is
+                # safe.
                 if not self._fault:
                     log.exception("the rig's pairing failed; it continues with the next frames")
                 self._fault = f"pairing failed: {type(error).__name__}: {error}."
 
     def _round(self) -> None:
-        # Read the clock first: every frame that has arrived by then is drained, except those on the way to the slot.
+        # Read the clock first, so that every frame that arrived before ``now`` is drained below. `SLOT_NS` allows for
+        # frames that have arrived but are not in the slot yet.
         now = time.monotonic_ns() - SLOT_NS
         frames = [frame for camera in self._cameras for frame in camera.drain()]
         # The sort is stable, so each stream keeps its order.
@@ -218,7 +223,7 @@ class Rig:
 
 
 def camera_advice(cameras: tuple[CameraStatus, ...]) -> str:
-    """Return one line on the first camera that is not running; empty if all are."""
+    """Return one line on the first camera that is not running, or an empty string if all cameras are."""
     for camera in cameras:
         name = f"the {MODALITY_NAMES[camera.modality]} camera"
         if camera.state == "lost":

@@ -1,6 +1,6 @@
-"""Turn the frames of a rig's cameras into pairs: illumination first, then matching in time. No clock, no I/O.
+"""Turn the frames of a rig's cameras into pairs: classify the illumination, then match in time. No clock, no I/O.
 
-A running `Rig` and a replayed recording both use this module, so they find the same pairs.
+A running `Rig` and the replay of a recording both use this module, so they find the same pairs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from runtime.pairing.pairer import Pairer
 
 
 def modalities_of(settings: RigSettings) -> tuple[Modality, Modality]:
-    """Return the two modalities whose cameras are set.
+    """Return the two modalities for which the settings name a camera.
 
     Raises:
         ConfigError: the settings do not name exactly two.
@@ -33,7 +33,7 @@ def modalities_of(settings: RigSettings) -> tuple[Modality, Modality]:
 
 
 class RigPairing:
-    """One rig's illumination classifier and pairer. Not thread-safe.
+    """Illumination classifier and pairer of one rig. Not thread-safe.
 
     Raises:
         ConfigError: the settings do not name two cameras.
@@ -50,7 +50,8 @@ class RigPairing:
         )
 
     def classify(self, frame: Frame) -> IlluminationState:
-        """Classify an infrared frame and learn from it. Returns other frames' own value."""
+        """Return the illumination state of a frame. An IR frame is classified, which updates the classifier; for any
+        other frame this is ``frame.lit``."""
         if frame.modality != "ir":
             return frame.lit
         return self._classifier.classify(
@@ -58,49 +59,50 @@ class RigPairing:
         )
 
     def push(self, frame: Frame) -> Sequence[Pair]:
-        """Add the next frame of either camera. Returns the pairs settled by it or before it, oldest first."""
-        # Arrival times decide whether a wait was over, not the time of this call, so a replay gives the same pairs.
+        """Add the next frame of either camera and return the pairs that are complete by then, oldest first."""
+        # Whether a wait has ended depends on arrival times, not on the time of this call, so a replay gives the same
+        # pairs.
         over = self._pairer.advance(frame.t_arrival_ns)
         return [match.pair() for match in (*over, *self._pairer.push(frame, self.classify(frame)))]
 
     def advance(self, now_ns: int) -> Sequence[Pair]:
-        """Return the pairs that have waited long enough at ``now_ns``."""
+        """Return the pairs whose wait has ended at ``now_ns``."""
         return [match.pair() for match in self._pairer.advance(now_ns)]
 
     @property
     def deadline_ns(self) -> int | None:
-        """Time when `advance` is due; None if nothing waits."""
+        """Time at which `advance` is due; None if no frame waits."""
         return self._pairer.deadline_ns
 
     @property
     def rejected(self) -> Mapping[str, int]:
-        """Reason → number of frames that ended in no pair."""
+        """Reason → number of frames without a pair."""
         return {str(reason): count for reason, count in self._pairer.rejected.items()}
 
     @property
     def skew_ms(self) -> float | None:
-        """Signed skew of the last pair: the second modality's time minus the first's."""
+        """Signed skew of the last pair: time of the second modality minus time of the first."""
         skew = self._pairer.last_skew_ns
         return None if skew is None else skew / MS
 
     @property
     def illumination(self) -> Illumination | None:
-        """State of the illuminator; None for a rig without infrared."""
+        """State of the illuminator; None for a rig without IR."""
         return self._classifier.state if "ir" in self.modalities else None
 
     @property
     def strobe(self) -> str:
-        """The illuminator in one word: its fault, otherwise its pattern, otherwise ``unknown``."""
+        """State of the illuminator in one word: its fault, otherwise its pattern, otherwise ``unknown``."""
         state = self.illumination
         if state is None:
             return "none"
         return state.reason or state.pattern or "unknown"
 
     def advice(self, now_ns: int) -> str:
-        """Return one line on why no pairs are formed, or soon may not be; empty if there is nothing to say."""
+        """Return one line on why no pairs are formed, or may soon not be; empty if nothing is wrong."""
         found = self._pairer.advice(now_ns)
         state = self.illumination
-        # A silent camera explains more than the light seen before it went silent.
+        # If a camera is silent, that is the cause; the last state of the light does not matter.
         if state is not None and state.reason and not found.startswith("no "):
             return operator_advice(state.reason)
         return found or phase_advice(self._pairer.phase, self._pairer.max_skew_ns)

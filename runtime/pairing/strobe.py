@@ -1,6 +1,6 @@
-"""Find the rhythm in a series of brightness levels, which separates lit from dark frames.
+"""Find the strobe rhythm in a series of brightness levels, to separate lit from dark frames.
 
-A trend (someone comes nearer, exposure settles) is fitted together with the rhythm and does not disturb it.
+A trend (someone comes nearer, exposure settles) is fitted together with the rhythm, so it does not distort the result.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 StrobeMode = Literal["auto", "steady", "1:1", "2:1", "1:2", "none"]
-"""A rig's declared illuminator: lit to dark frames; see `RigSettings`."""
+"""Declared illuminator of a rig, as the ratio of lit to dark frames; see `RigSettings`."""
 _NOISE_FLOOR = 0.5
-"""Grey levels. The mean over many pixels of a still scene hardly varies; a ratio to such a deviation means nothing."""
+"""Minimum standard deviation, in grey levels, used as a divisor. The mean over many pixels of a still scene hardly
+varies, so a ratio to its deviation would be meaningless."""
 
 
 @dataclass(frozen=True, slots=True)
 class StrobeRhythm:
-    """Rhythm with ``lit`` lit frames out of every ``cycle``, from number ``start`` on, counted by sequence number."""
+    """Rhythm in which the first ``lit`` frames of every ``cycle`` frames are lit. A cycle begins at sequence number
+    ``start``."""
 
     cycle: int
     lit: int
@@ -31,16 +33,16 @@ class StrobeRhythm:
 
     @property
     def pattern(self) -> str:
-        """The pattern as in the rig's settings: lit to dark."""
+        """The pattern as written in the rig's settings, lit:dark."""
         return f"{self.lit}:{self.cycle - self.lit}"
 
 
 @dataclass(frozen=True, slots=True)
 class RhythmFit:
-    """A rhythm and how well the levels follow it.
+    """A rhythm and how well the brightness levels follow it.
 
-    ``gap``: lit minus dark, grey levels. ``separation``: gap over the standard deviation that trend and rhythm leave
-    unexplained; about 1 for a steady light, whatever the rhythm.
+    ``gap``: lit minus dark, in grey levels. ``separation``: the gap divided by the standard deviation that trend and
+    rhythm leave unexplained; about 1 for a steady light, whatever the rhythm.
     """
 
     rhythm: StrobeRhythm
@@ -52,13 +54,13 @@ RHYTHMS: tuple[StrobeRhythm, ...] = (
     *(StrobeRhythm(2, 1, start) for start in range(2)),
     *(StrobeRhythm(3, lit, start) for lit in (1, 2) for start in range(3)),
 )
-"""All known rhythms of cameras: 1:1, 1:2 and 2:1, each from every start."""
+"""All rhythms that cameras are known to use: 1:1, 1:2 and 2:1, each from every start."""
 
 
 def fit_rhythm(indices: Sequence[int], levels: Sequence[float], rhythm: StrobeRhythm) -> RhythmFit:
-    """Fit one rhythm to ``levels`` [N] at sequence numbers ``indices`` [N].
+    """Fit one rhythm to the brightness ``levels`` [N] at sequence numbers ``indices`` [N].
 
-    The gap is negative if the frames that should be lit are darker. With fewer than two levels of either kind it is 0.
+    The gap is negative if the frames that should be lit are darker. It is 0 with fewer than two lit or two dark levels.
     """
     lit = np.array([rhythm.is_lit(i) for i in indices], dtype=np.float64)
     if min(lit.sum(), len(lit) - lit.sum()) < 2:
@@ -77,7 +79,10 @@ def fit_rhythm(indices: Sequence[int], levels: Sequence[float], rhythm: StrobeRh
 def best_rhythm_fit(
     indices: Sequence[int], levels: Sequence[float], rhythms: Sequence[StrobeRhythm] = RHYTHMS
 ) -> RhythmFit:
-    """Return the rhythm that the levels follow best, with the lit frames brighter."""
+    """Return the fit of the rhythm that the levels follow best.
+
+    Rhythms whose lit frames are brighter are preferred.
+    """
     fits = [fit_rhythm(indices, levels, rhythm) for rhythm in rhythms]
     return max(fits, key=lambda found: (found.gap > 0, found.separation))
 

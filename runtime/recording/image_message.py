@@ -1,8 +1,8 @@
 """Encode images as ROS 2 messages, so that recordings open in Foxglove and any other reader of MCAP.
 
-The messages are sensor_msgs/Image and CompressedImage in CDR (the OMG's Common Data Representation). Depth is 16UC1 in
-millimetres, as in ROS's REP 118. A map with fractions of millimetres is 32FC1, here in millimetres as well, because
-metres would not round-trip exactly.
+The messages are sensor_msgs/Image and CompressedImage in CDR (Common Data Representation of the OMG). Depth is 16UC1 in
+millimetres, as in REP 118 of ROS. A depth map with fractions of millimetres is 32FC1. It is in millimetres as well,
+unlike in REP 118, because metres would not round-trip exactly.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _text(out: bytearray, text: str) -> None:
 
 
 def encode_image(image: NDArray[Any], modality: Modality, t_capture_ns: int) -> bytes:
-    """Encode an image [H, W, C] of a `Frame` as a sensor_msgs/Image message."""
+    """Encode an image [H, W, C] from a `Frame` as a sensor_msgs/Image message."""
     if modality == "depth":
         exact = bool(np.array_equal(image, np.rint(image))) and bool((image >= 0).all() and (image <= 65535).all())
         encoding, pixels = ("16UC1", image.astype("<u2")) if exact else ("32FC1", image.astype("<f4"))
@@ -77,7 +77,7 @@ def encode_jpeg(image: NDArray[Any], t_capture_ns: int, quality: int) -> bytes:
     """Encode an RGB image [H, W, 3] as a sensor_msgs/CompressedImage message.
 
     Raises:
-        CameraData: OpenCV cannot encode it.
+        CameraData: OpenCV cannot encode the image.
     """
     good, data = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not good:
@@ -89,7 +89,7 @@ def encode_jpeg(image: NDArray[Any], t_capture_ns: int, quality: int) -> bytes:
 
 
 class _Reader:
-    """A reader of CDR values that trusts no length."""
+    """Reader of CDR values that checks every length."""
 
     def __init__(self, data: bytes) -> None:
         if data[:4] != LITTLE_ENDIAN:
@@ -120,7 +120,7 @@ class _Reader:
 
 
 def decode_image(data: bytes, modality: Modality) -> NDArray[Any]:
-    """Decode a sensor_msgs/Image message to an image [H, W, C] as in a `Frame` of ``modality``.
+    """Decode a sensor_msgs/Image message to the image [H, W, C] of a `Frame` of ``modality``.
 
     Raises:
         CameraData: the message is damaged, or of another modality.

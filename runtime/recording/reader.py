@@ -1,6 +1,6 @@
-"""Read a recording: its frames in the order in which they were paired, and the pairs that they form.
+"""Read a recording: its frames in the order in which they went into pairing, and the pairs that they form.
 
-A recording that a power cut has shortened, or whose index or chunks are damaged, is read as far as possible.
+A recording that was cut short by a power failure, or whose index or chunks are damaged, is read as far as possible.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from runtime.recording.writer import CALIBRATION, FORMAT, METADATA
 log = logging.getLogger(__name__)
 
 LARGEST = 256 << 20
-"""Largest valid record. A greater length means damage, or an attempt to exhaust memory."""
+"""Maximum length of a record. A greater length means damage or an attempt to exhaust memory."""
 CLOCK = 1 << 62
 
 
@@ -41,7 +41,8 @@ class RecordedPair:
 
 @dataclass(slots=True)
 class ReadTally:
-    """Counts of what was read and what was not. ``end``: why reading stopped early; empty if it reached the end."""
+    """Counts of frames that were read and that could not be read. ``end``: why reading stopped early; empty if it
+    reached the end."""
 
     frames: int = 0
     pairs: int = 0
@@ -52,8 +53,8 @@ class ReadTally:
 class Recording:
     """An MCAP file of this project.
 
-    ``settings``: the rig's settings at the time. ``consent``: the recorded statement of consent. ``calibration``: the
-    bytes of the rig's calibration; None if there was none.
+    ``settings``: settings of the rig during recording. ``consent``: recorded statement of consent. ``calibration``:
+    bytes of the rig's calibration file; None if there was none.
 
     Raises:
         CameraMissing: the file does not exist.
@@ -79,7 +80,8 @@ class Recording:
                 found |= {m for m in MODALITIES if record.topic == f"/{m}"}
             elif name == "Message" and first is None:
                 first = record.log_time
-            # Channels are declared with their first frame, so both are known after about a second of the recording.
+            # A channel is declared with its first frame, so both channels are known after about a second of the
+            # recording.
             if metadata is not None and first is not None and len(found) > 1:
                 break
         if metadata is None or first is None:
@@ -93,13 +95,14 @@ class Recording:
         self.created = metadata.get("created", "")
         try:
             stored = json.loads(metadata.get("settings", "{}"))
-            # Its geometry path is of the machine that recorded it; the file's bytes are attached instead.
+            # The recorded geometry path is only valid on the machine that recorded it. The calibration file itself is
+            # attached.
             self.settings = RigSettings.model_validate({**stored, "geometry": None})
         except (ValueError, ValidationError) as error:
             raise RecordingInvalid(f"{path}: the recorded settings are damaged: {error}") from error
 
     def frames(self, only: Modality | None = None, tally: ReadTally | None = None) -> Iterator[Frame]:
-        """Yield the frames in the order in which the rig paired them. Damaged ones are skipped and counted in
+        """Yield the frames in the order in which they went into pairing. Damaged frames are skipped and counted in
         ``tally``."""
         tally = tally if tally is not None else ReadTally()
         topics: dict[int, tuple[str, str]] = {}
@@ -183,19 +186,19 @@ class Recording:
                 except StopIteration:
                     return
                 except Exception as error:
-                    # The package raises whatever the bytes trigger: struct.error, UnicodeDecodeError, …
+                    # On damaged bytes the package can raise almost any exception: struct.error, UnicodeDecodeError, …
                     tally.end = f"{type(error).__name__} ({error})" if str(error) else type(error).__name__
                     return
                 yield from parts
 
 
 def _chunk_records(chunk: Any, tally: ReadTally) -> list[Any]:
-    """Return a chunk's records; none if it is damaged, because the next one may be intact."""
+    """Return the records of a chunk. If it is damaged, return an empty list, because the next chunk may be intact."""
     from mcap.stream_reader import breakup_chunk
 
     try:
         if chunk.compression:
-            # This project writes uncompressed chunks; foreign ones may expand beyond all memory.
+            # This project writes uncompressed chunks. Compressed chunks from elsewhere could exhaust memory.
             raise CameraData(f"a chunk compressed with {chunk.compression}; rewrite the file without compression.")
         return breakup_chunk(chunk, validate_crc=True)
     except Exception as error:

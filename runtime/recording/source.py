@@ -1,7 +1,8 @@
-"""A recording played as cameras: at the recorded speed, with the same pairs as in the recording.
+"""A recording played as cameras, at the recorded speed and with the same pairs as in the recording.
 
-Use ``mcap:recording.mcap`` for each modality in the recording. Cameras of the same file that are opened together share
-one clock. One constant moves all capture times to the present, so their differences stay the same.
+Use ``mcap:recording.mcap`` as the address for each modality in the recording. Cameras of the same file that are opened
+together share one clock. All capture times are shifted to the present by the same constant, so their differences stay
+the same.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _lock = threading.Lock()
 
 
 def _join(path: Path, first_ns: int) -> int:
-    """Return the shift of a recording's times; it is the same for all of its cameras that are playing."""
+    """Return the shift of the times of a recording. It is the same for all of its cameras that are playing."""
     with _lock:
         shift, players = _playing.get(path, (time.monotonic_ns() + LEAD_NS - first_ns, 0))
         _playing[path] = shift, players + 1
@@ -41,7 +42,7 @@ def _leave(path: Path) -> None:
 
 
 class RecordedSource:
-    """One modality of a recording. See `runtime.capture.source.Source`."""
+    """`runtime.capture.source.Source` of one modality of a recording."""
 
     def __init__(self, uri: CameraUri, modality: Modality, generation: int) -> None:
         recording = _recording(uri, modality)
@@ -115,7 +116,7 @@ def open_mcap(uri: CameraUri, modality: Modality, generation: int) -> RecordedSo
 
 
 def check_mcap(uri: CameraUri, modality: Modality) -> None:
-    """Check that an address's recording has this modality. Raises the same errors as `open_mcap`."""
+    """Check that the recording at an address has this modality. Raises the same errors as `open_mcap`."""
     _recording(uri, modality)
 
 

@@ -1,11 +1,13 @@
-"""Record a rig as an MCAP file: every frame and every pair, exact to the nanosecond.
+"""Record a rig as an MCAP file: every frame and every pair, with times exact to the nanosecond.
 
-Frames of people's faces are biometric data. Nothing is recorded without a statement of who consented. The statement is
-stored in the file, only the owner can read the folder, and the log and the rig's status show that a recording runs.
+Images of people's faces are biometric data. Nothing is recorded without a statement of who consented. The statement is
+stored in the file, only the owner can read the folder, and the log and the status of the rig show that a recording is
+running.
 
-A file holds ``/rgb``, ``/ir``, ``/depth`` (images; publish time = capture, log time = arrival, sequence = the
-driver's). Each image follows a message on ``/rgb/frame``, … (JSON with the frame's other fields). The file also holds
-``/pair`` (JSON), a metadata record ``adsn`` (consent, settings, versions) and the rig's calibration as an attachment.
+Images are on the topics ``/rgb``, ``/ir`` and ``/depth``; their publish time is the capture time, their log time the
+arrival time, and their sequence number that of the driver. Before each image there is a message on ``/rgb/frame``,
+``/ir/frame`` or ``/depth/frame`` (JSON) with the other fields of the frame. The file also contains the topic ``/pair``
+(JSON), a metadata record ``adsn`` (consent, settings, versions), and the calibration of the rig as an attachment.
 """
 
 from __future__ import annotations
@@ -39,11 +41,13 @@ METADATA = "adsn"
 CALIBRATION = "calibration"
 FORMAT = "1"
 CHUNK = 8 << 20
-"""The most that a power cut loses: a fifth of a second of two raw streams of 640×480 at 30 frames/s."""
+"""Chunk size in bytes, which is the most that a power failure can lose: a fifth of a second of two raw streams of
+640×480 at 30 frames/s."""
 QUEUE = 64
-"""Frames that may wait for the disk; more are left out of the recording and counted. The rig never waits."""
+"""Maximum number of frames waiting for the disk. Any more are left out of the recording and counted, so that the rig
+never waits."""
 MIN_FREE = 1 << 30
-"""Free bytes at which the recording ends, before the disk is full."""
+"""Minimum free disk space in bytes. Below it the recording ends, before the disk is full."""
 PAIR_SCHEMA = json.dumps(
     {
         "title": "adsn.Pair",
@@ -75,7 +79,7 @@ FRAME_SCHEMA = json.dumps(
 
 
 def require_mcap() -> Any:
-    """Return the package that writes the files.
+    """Return the package mcap, which writes the files.
 
     Raises:
         ConfigError: it is not installed.
@@ -88,10 +92,10 @@ def require_mcap() -> Any:
 
 
 def private_folder(folder: Path) -> None:
-    """Create a folder that only its owner can read, or check that an existing one is.
+    """Create a folder that only its owner can read, or check that an existing one is private.
 
     Raises:
-        ConfigError: others can read it, or it is not a folder. The message says what to do.
+        ConfigError: other users can read it, or it is not a folder. The message says what to do.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = folder.lstat()
@@ -104,21 +108,22 @@ def private_folder(folder: Path) -> None:
 
 
 def create_private(path: Path) -> IO[bytes]:
-    """Create and open a file of mode 0600; an existing file is never overwritten."""
+    """Create and open a file of mode 0600. An existing file is never overwritten."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb")
 
 
 def settings_text(settings: RigSettings) -> str:
-    """Return the rig's settings as JSON without passwords."""
+    """Return the settings of the rig as JSON, without passwords."""
     values = settings.model_dump(mode="json")
     return json.dumps({k: redact(v) if isinstance(v, str) else v for k, v in values.items()})
 
 
 class Recorder:
-    """Records what passes through a rig. Pass it to `Rig` as an observer, and `close` it after the rig.
+    """Recorder of a rig. Pass it to `Rig` as an observer, and `close` it after the rig.
 
-    ``consent``: who agreed to be recorded, and to what; stored in the file. ``jpeg``: quality 1 to 100 of RGB frames; 0
-    stores every pixel, and only then do replays give identical scores. ``max_s``: maximum length.
+    ``consent``: who agreed to be recorded, and to what; stored in the file. ``jpeg``: JPEG quality of RGB frames, 1 to
+    100. With 0 they are stored without loss, and only then do replays give identical scores. ``max_s``: maximum length
+    in seconds.
 
     Raises:
         ConfigError: consent or the package is missing, or others can read the folder.
@@ -152,7 +157,8 @@ class Recorder:
         self._until = None if max_s is None else time.monotonic() + max_s
         self._channels: dict[str, int] = {}
         self.describe: Callable[[Modality], SourceInfo | None] = lambda modality: None
-        """Returns a camera's description for the channel's metadata; set it once the rig exists."""
+        """Function that returns the description of a camera, for the metadata of its channel. Set it once the rig
+        exists."""
         self.frames = self.pairs = self.left_out = 0
         self.error = ""
         self._writer.add_metadata(
@@ -178,21 +184,21 @@ class Recorder:
 
     @property
     def recording(self) -> str:
-        """The file while it is being written; see `runtime.pairing.rig.RigObserver`."""
+        """The file that is being written; see `runtime.pairing.rig.RigObserver`."""
         return str(self.path) if self._active else ""
 
     def on_frame(self, frame: Frame) -> None:
-        """Queue a frame; returns at once."""
+        """Queue a frame and return at once."""
         self._put(frame)
 
     def on_pair(self, captured: CapturedPair) -> None:
-        """Queue a pair; returns at once."""
+        """Queue a pair and return at once."""
         self._put(captured)
 
     def close(self) -> None:
-        """Write what is queued, finish the file and close it."""
+        """Write the queued frames and pairs, finish the file and close it."""
         while self._thread.is_alive():
-            # With a timeout: the thread may have ended on a full disk, and nothing would empty the queue.
+            # A timeout is needed because the thread may have ended on a full disk, and then nothing empties the queue.
             with contextlib.suppress(queue.Full):
                 self._queue.put(None, timeout=0.1)
                 self._thread.join()

@@ -1,8 +1,8 @@
 """Attestations: signed decisions that a relying party can verify later and offline.
 
-An attestation is a compact JWS of the claims below. It states one decision of this device and can only be made from the
-response body that carries that decision. ``source`` matters as much as ``decision``: nobody knows where the images of
-an uploaded pair were captured.
+An attestation is a compact JWS of the claims below. It states one decision of this device and can only be created from
+the response body with that decision. Relying parties must check ``source`` as well as ``decision``, because nobody
+knows where the images of an uploaded pair were captured.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class Claims(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Attester:
-    """Signs decisions. ``device``: this machine's name in them. ``lifetime_s``: lifetime of a token in seconds.
+    """Issuer of attestations. ``device``: name of this machine in the tokens. ``lifetime_s``: lifetime of a token in
+    seconds.
 
     Raises:
         ConfigError: ``device`` contains characters that are not allowed.
@@ -66,12 +67,13 @@ class Attester:
             )
 
     def attest(self, answer: Mapping[str, Any], nonce: str | None, now_s: int, until_s: int | None = None) -> str:
-        """Return the token for ``answer``: a response body of ``POST /liveness``, or a kiosk's decision in that form.
+        """Return the attestation of ``answer``.
 
-        ``now_s``: seconds since 1970. ``until_s``: latest time of expiry, if it is before the end of the lifetime.
+        ``answer``: response body of ``POST /liveness``, or a decision of a kiosk in that form. ``now_s``: current time
+        in seconds since 1970. ``until_s``: latest expiry, which can shorten the lifetime.
 
         Raises:
-            pydantic.ValidationError: ``answer`` has another form; nothing is signed.
+            pydantic.ValidationError: ``answer`` has a different form. Nothing is signed.
         """
         claims = Claims(
             iss=self.device,
@@ -95,12 +97,12 @@ def verify_attestation(
 ) -> Claims:
     """Verify ``token`` and return its claims.
 
-    The token must be signed with ``verifier``'s key, must not have expired, and must match ``nonce`` and ``device`` if
-    these are given. The caller must check whether the decision is ``live``. Without a nonce, a replayed token is
-    accepted until it expires.
+    The token must be signed with the key of ``verifier``, must not have expired, and must match ``nonce`` and
+    ``device`` if they are given. The caller must check whether the decision is ``live``. Without a nonce, a replayed
+    token is accepted until it expires.
 
     Raises:
-        TokenInvalid: the token must be rejected; the message says why.
+        TokenInvalid: the token must be rejected. The message says why.
     """
     payload = verifier.verify(TYPE, token.strip())
     try:

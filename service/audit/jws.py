@@ -1,8 +1,8 @@
 """Compact JSON Web Signatures (RFC 7515) with Ed25519 (RFC 8037), and no other part of JOSE.
 
-The algorithm and the type are fixed; a token's header cannot choose them. Libraries that read the algorithm from the
-token have accepted ``none`` and have used public keys as shared secrets. Forty lines that cannot do this are the
-smaller risk.
+The algorithm and the type are fixed, so the header of a token cannot choose them. Libraries that read the algorithm
+from the token have accepted ``none``, and have used public keys as shared secrets. This small module cannot do either,
+which makes it the smaller risk.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def encode_part(data: bytes) -> str:
 
 
 def decode_part(text: str) -> bytes:
-    """Decode base64url and require the canonical encoding, so that no two texts are the same token.
+    """Decode base64url and require the canonical encoding, so that two different texts are never the same token.
 
     Raises:
         TokenInvalid: the text has padding, invalid characters or unused bits that are not zero.
@@ -42,7 +42,7 @@ def decode_part(text: str) -> bytes:
 
 
 def canonical(value: Any) -> bytes:
-    """Encode as JSON with sorted keys and without spaces, in UTF-8. NaN is refused."""
+    """Encode as UTF-8 JSON with sorted keys and without spaces. NaN is refused."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode("utf-8")
 
 
@@ -53,7 +53,7 @@ def key_id(public: bytes) -> str:
 
 
 class Signer:
-    """Signs with one private key.
+    """Signer with one private key.
 
     Raises:
         ConfigError: the file at ``path`` is not an unencrypted Ed25519 key in PEM.
@@ -73,7 +73,7 @@ class Signer:
 
 
 class Verifier:
-    """Verifies with one public key.
+    """Verifier with one public key.
 
     Raises:
         ConfigError: the file at ``path`` is not an Ed25519 key in PEM.
@@ -88,7 +88,7 @@ class Verifier:
         """Return the claims of ``token`` after checking that this key signed it and that its ``typ`` is ``kind``.
 
         Raises:
-            TokenInvalid: the token must be rejected; the message says why.
+            TokenInvalid: the token must be rejected. The message says why.
         """
         if len(token) > MAX_TOKEN_CHARS or not token.isascii():
             raise TokenInvalid("the token is too long or contains characters that are not ASCII.")
@@ -96,7 +96,7 @@ class Verifier:
         if len(parts) != 3:
             raise TokenInvalid("a token has three parts, joined by dots.")
         header = _object(decode_part(parts[0]), "header")
-        # Exactly these members: others (crit, jwk, b64) could change the meaning of the rest.
+        # Require exactly these members, because others (crit, jwk, b64) could change the meaning of the rest.
         if header.get("alg") != ALGORITHM or header.get("typ") != kind or set(header) != {"alg", "kid", "typ"}:
             raise TokenInvalid(f"the token's header is not the header of {kind} signed with {ALGORITHM}.")
         if header["kid"] != self.key_id:

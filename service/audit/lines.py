@@ -1,4 +1,4 @@
-"""Format of an audit log's lines and files, shared by the writer and the checker."""
+"""Format of the lines and files of an audit log, shared by the writer and the verifier."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from service.audit.jws import canonical
 
 CHECKPOINT_TYPE = "adsn-audit+jws"
 GENESIS = "0" * 64
-"""Previous digest in the very first line."""
+"""Value of the previous digest in the very first line."""
 MAX_LINE_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class ChainLink:
-    """Number and digest of a line, on which the next line builds."""
+    """Number and digest of a line, to which the next line refers."""
 
     seq: int
     digest: str
 
     def next(self, kind: str, time: str, members: Mapping[str, Any]) -> bytes:
-        """Return the next line, without a line break."""
+        """Return the line that follows, without a line break."""
         return canonical({"seq": self.seq + 1, "time": time, "kind": kind, "prev": self.digest, **members})
 
 
@@ -45,19 +45,20 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
 
 
 def link_of(line: bytes, members: Mapping[str, Any]) -> ChainLink:
-    """Return the link from ``line`` to the next line."""
+    """Return the link that the line after ``line`` refers to."""
     return ChainLink(members["seq"], hashlib.sha256(line).hexdigest())
 
 
 def torn_digest(torn: bytes) -> str:
-    """Return the digest that a ``sealed`` line states for the torn bytes before it, without their final line break."""
+    """Return the digest of torn bytes, as stated in the ``sealed`` line after them. Their final line break is left
+    out."""
     return hashlib.sha256(torn.removesuffix(b"\n")).hexdigest()
 
 
 def last_link(tail: bytes, where: str) -> tuple[ChainLink, bytes]:
-    """Return the link of the last complete line in a file's ``tail``, and the torn bytes after it.
+    """Return the link of the last complete line in the ``tail`` of a file, and the torn bytes after it.
 
-    A line that lacks only its line break is complete; the torn bytes are then empty.
+    A line that lacks only its line break counts as complete.
 
     Raises:
         AuditBroken: the tail contains no complete line.
@@ -84,14 +85,14 @@ def closed_files(path: Path) -> list[Path]:
 
 
 def log_of(path: Path) -> Path:
-    """The log that a file belongs to: ``audit.jsonl`` for ``audit.000001.jsonl``, else the file itself."""
+    """Return the log that a file belongs to: ``audit.jsonl`` for ``audit.000001.jsonl``, otherwise the file itself."""
     stem, _, number = path.stem.rpartition(".")
     log = path.with_name(f"{stem}{path.suffix}")
     return log if stem and len(number) == 6 and _number(log, path) else path
 
 
 def next_closed(path: Path) -> Path:
-    """Return the name that the file at ``path`` gets when it is closed."""
+    """Return the path to which the file at ``path`` is renamed when it is closed."""
     closed = closed_files(path)
     number = _number(path, closed[-1]) + 1 if closed else 1
     return path.with_name(f"{path.stem}.{number:06d}{path.suffix}")

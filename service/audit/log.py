@@ -1,11 +1,12 @@
 """The audit log: one JSON line per decision, each with the digest of the previous line.
 
 Changing, removing or inserting a line breaks the chain, which `service.audit.verify` detects. An attacker who can
-rewrite the whole file could forge a new chain; if a key is configured, signed checkpoints prevent that for all lines up
-to the last checkpoint. Lines contain decisions and reasons, never images or faces, and no scores if scores are hidden.
+rewrite the whole file could forge a new chain. If a key is configured, signed checkpoints prevent that for all lines up
+to the last checkpoint. Lines contain decisions and reasons, but never images or faces, and no scores if scores are
+hidden.
 
-A crash can tear the last line. The next start seals it: it appends a line with the digest of the torn bytes, and the
-chain continues from the last complete line.
+A crash can leave a partial ("torn") last line. The next start seals it: it appends a line with the digest of the torn
+bytes, and the chain continues from the last complete line.
 """
 
 from __future__ import annotations
@@ -46,11 +47,12 @@ MODE = 0o640
 class AuditLogOptions:
     """Options of the audit log.
 
-    ``policy``: if a line cannot be written, ``required`` withholds the decision; ``best-effort`` leaves a gap that the
-    log states later. ``sync``: with ``each``, a line is on disk before its decision is returned; ``none`` leaves
-    flushing to the system. ``max_bytes``: size at which a file is closed and a new one started. ``keep``: number of
-    closed files to keep, 0 for all. ``checkpoint_every``: lines between signed checkpoints, if there is a key.
-    ``replica``: name of the writing process, recorded where it starts; empty for none.
+    ``policy``: what happens if a line cannot be written. ``required`` withholds the decision; ``best-effort`` leaves a
+    gap, which the log states later. ``sync``: with ``each``, a line is on disk before its decision is returned; with
+    ``none``, the system decides when to flush. ``max_bytes``: size at which a file is closed and a new one started.
+    ``keep``: number of closed files to keep, 0 for all. ``checkpoint_every``: number of lines between signed
+    checkpoints, if there is a key. ``replica``: name of the writing process, recorded when it starts; empty for no
+    name.
     """
 
     path: Path
@@ -67,10 +69,10 @@ def _utc_now() -> str:
 
 
 class AuditLog:
-    """Writes the log at ``settings.path``. Safe to call from several threads; only one process may own the file.
+    """Writer of the log at ``settings.path``. Thread-safe. Only one process may own the file.
 
     Raises:
-        ConfigError: another process owns the file, or it cannot be opened.
+        ConfigError: another process owns the file, or the file cannot be opened.
         AuditBroken: the file does not end like an audit log.
     """
 
@@ -102,7 +104,7 @@ class AuditLog:
             raise
 
     def decision(self, answer: Mapping[str, Any], *, caller: str, device: str = "") -> None:
-        """Write a decision: a response body of ``POST /liveness``, or a kiosk's decision in that form.
+        """Write a decision: a response body of ``POST /liveness``, or a decision of a kiosk in that form.
 
         Raises:
             AuditUnavailable: the line cannot be written and the policy is ``required``. Do not return the decision.
@@ -146,7 +148,7 @@ class AuditLog:
             self._failed(error)
 
     def close(self) -> None:
-        """Write and sign a last line, then release the file. May be called twice."""
+        """Write and sign a last line, then release the file. May be called more than once."""
         with self._lock:
             if self._file < 0:
                 return
@@ -170,7 +172,7 @@ class AuditLog:
             ) from error
 
     def _sync_to(self, seq: int) -> None:
-        """Wait until line ``seq`` is on disk. Threads that wait at the same time share one fsync."""
+        """Wait until line ``seq`` is on disk. Threads waiting at the same time share one fsync."""
         if self._settings.sync == "none":
             return
         with self._syncing:
@@ -185,7 +187,7 @@ class AuditLog:
             with self._lock:
                 self._synced = max(self._synced, reached)
 
-    # The methods below run under the lock, or before the constructor returns.
+    # The methods below are called with the lock held, or by the constructor.
 
     def _resume(self) -> None:
         """Continue after the last complete line: seal torn bytes and append an ``open`` line."""
@@ -195,7 +197,8 @@ class AuditLog:
         if size == 0 and not closed:
             self._append("open", self._opening(None))
             return
-        # An empty file next to closed ones: the process stopped between closing a file and writing to the next.
+        # If the file is empty and there are closed ones, the process stopped after closing a file and before writing to
+        # the next.
         before = closed[-1].read_bytes()[-4 * MAX_LINE_BYTES :] if size == 0 else None
         tail = os.pread(self._file, 4 * MAX_LINE_BYTES, max(0, size - 4 * MAX_LINE_BYTES)) if before is None else before
         self.link, torn = last_link(tail, str(path))
@@ -208,7 +211,8 @@ class AuditLog:
         self._append("open", self._opening(closed[-1].name if size == 0 else None), begin)
 
     def _opening(self, after: str | None) -> dict[str, Any]:
-        """What a line says at which a process or a file begins. ``after``: the file that was closed before."""
+        """Return the members of the first line of a process or file. ``after``: name of the file that was closed
+        before."""
         return {"after": after} | ({"replica": self._settings.replica} if self._settings.replica else {})
 
     def _append(self, kind: str, members: Mapping[str, Any], begin: bytes = b"") -> None:
@@ -220,7 +224,7 @@ class AuditLog:
             if os.write(self._file, data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
-            # A partial line must not stay, or the next line would be appended to it.
+            # Remove a partial line; otherwise the next line would be appended to it.
             os.ftruncate(self._file, self._end)
             raise
         self._end += len(data)
@@ -267,8 +271,8 @@ class AuditLog:
 
 
 def _claim(path: Path) -> int:
-    """Lock ``path`` for this process and return the descriptor to close when done."""
-    # The lock is a separate file, because rotation replaces the log file.
+    """Lock ``path`` for this process. Return the descriptor whose closing releases the lock."""
+    # The lock file is separate, because rotation replaces the log file.
     beside = path.with_name(path.name + ".lock")
     try:
         file = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -1,4 +1,4 @@
-"""The trail of a decision: an attestation for its receiver and a line in the audit log, as configured."""
+"""The trail of a decision: an attestation for the receiver and a line in the audit log, as configured."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from service.audit.log import AuditLog
 
 
 class DecisionTrail:
-    """Signs decisions with ``attester`` and writes them to ``log``, if given.
+    """Trail that signs decisions with ``attester`` and writes them to ``log``, if they are given.
 
-    ``device``: this machine's name in the log.
+    ``device``: name of this machine in the log.
     """
 
     def __init__(self, attester: Attester | None = None, log: AuditLog | None = None, device: str = "") -> None:
         self.attester, self.log, self._device = attester, log, device
 
     def record(self, answer: Mapping[str, Any], caller: str) -> None:
-        """Write a response to the log, if there is one. Blocks on the disk, so call it in a thread.
+        """Write a response to the log, if there is one.
+
+        This waits for the disk, so call it in a thread.
 
         Raises:
             AuditUnavailable: the line cannot be written. Do not return the response.

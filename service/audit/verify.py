@@ -1,8 +1,8 @@
-"""Checks an audit log, or a folder with those of several replicas: ``adsn-serve audit verify PATH``.
+"""Verify an audit log, or a folder with the logs of several replicas: ``adsn-serve audit verify PATH``.
 
-The check detects any line that was changed, removed, inserted or moved. From the files alone it cannot detect that
-lines were cut off at the end, or that all lines after the last signed checkpoint were forged. To detect that, compare
-``seq`` and ``digest`` of the last line with values stored elsewhere (the metric ``adsn_audit_seq`` exports ``seq``).
+Any line that was changed, removed, inserted or moved is detected. The files alone cannot show that lines were cut off
+at the end, or that all lines after the last signed checkpoint were forged. To detect that, compare ``seq`` and
+``digest`` of the last line with values stored elsewhere (the metric ``adsn_audit_seq`` exports ``seq``).
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from service.audit.lines import (
 
 @dataclass(slots=True)
 class AuditReport:
-    """Contents of a whole log. ``first``: number of its first line, above 1 if older files were removed.
+    """Result of verifying a whole log.
 
-    ``signed``: number of the last line that a verified checkpoint covers, 0 for none. ``lost``: lines that the writer
-    reported as lost. ``sealed``: lines torn by crashes. ``torn_end``: the last line is torn and not sealed yet.
-    ``watched``: the digest of the requested line. ``replica``: the last writer's name, empty if the log states none.
-    ``begin``: the digest of the first line.
+    ``first``: number of the first line, above 1 if older files were removed. ``signed``: number of the last line
+    covered by a verified checkpoint, 0 for none. ``lost``: number of lines that the writer reported as lost.
+    ``sealed``: number of lines torn by crashes. ``torn_end``: whether the last line is torn and not sealed yet.
+    ``watched``: digest of the requested line. ``replica``: name of the last writer, empty if the log has none.
+    ``begin``: digest of the first line.
     """
 
     lines: int = 0
@@ -51,12 +52,13 @@ class AuditReport:
 
 
 def check_audit(path: Path, verifier: Verifier | None = None, *, watch_seq: int | None = None) -> AuditReport:
-    """Check the log at ``path`` together with its closed files.
+    """Verify the log at ``path`` together with its closed files.
 
-    ``verifier``: verifies the checkpoints as well. ``watch_seq``: number of the line whose digest to report.
+    ``verifier``: if given, the checkpoints are verified as well. ``watch_seq``: number of a line whose digest is to be
+    reported.
 
     Raises:
-        AuditBroken: there is no log, or a line is wrong; the message names the file, the line and the fault.
+        AuditBroken: there is no log, or a line is wrong. The message names the file, the line and the fault.
     """
     report = AuditReport()
     torn: list[bytes] = []
@@ -75,16 +77,17 @@ def check_audit(path: Path, verifier: Verifier | None = None, *, watch_seq: int 
             report.watched = report.last.digest
     if not report.lines:
         raise AuditBroken(f"{path}: there is no audit log, or it has no complete line.")
-    # A crash leaves a torn line at the very end; the next start seals it.
+    # A crash leaves a torn line at the very end, which the next start seals.
     report.torn_end = bool(torn)
     return report
 
 
 @dataclass(frozen=True, slots=True)
 class FolderReport:
-    """What the logs of a folder hold. ``chains``: file name → its report. ``broken``: what is wrong, a sentence a log.
+    """Result of verifying the logs of a folder.
 
-    ``named_twice``: replicas that several chains name, which makes it unclear who wrote what.
+    ``chains``: file name → report. ``broken``: one sentence for each log that is broken. ``named_twice``: names of
+    replicas that occur in several logs, so that the author of a line is unclear.
     """
 
     chains: dict[str, AuditReport]
@@ -93,11 +96,12 @@ class FolderReport:
 
 
 def check_folder(folder: Path, verifier: Verifier | None = None) -> FolderReport:
-    """Check every log in ``folder``, each with the files that were closed before it. All are checked, also after one
-    that is broken.
+    """Verify every log in ``folder``, each together with its closed files.
+
+    A broken log does not end the verification of the others.
 
     Raises:
-        AuditBroken: there is no log in it, or it cannot be read.
+        AuditBroken: the folder contains no log, or cannot be read.
     """
     try:
         paths = sorted(path for path in folder.glob("*.jsonl") if path.is_file())
@@ -124,7 +128,7 @@ def check_folder(folder: Path, verifier: Verifier | None = None) -> FolderReport
 
 
 def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the location and content of every line in all files."""
+    """Yield location and content of every line in all files of a log."""
     for file in (*closed_files(path), path):
         try:
             with file.open("rb") as stream:

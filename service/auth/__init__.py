@@ -1,4 +1,4 @@
-"""API keys, sessions and roles."""
+"""API keys, browser sessions and roles."""
 
 from service.auth.guard import Guard
 from service.auth.keys import CALLER_ROLES, Caller, CallerRole, new_key

@@ -30,7 +30,8 @@ ASK = "send a key as Authorization: Bearer KEY or X-API-Key: KEY; in a browser, 
 
 @dataclass(frozen=True, slots=True)
 class Identification:
-    """Result of identifying a request: the caller, or the reason for refusing it (empty: nothing was presented)."""
+    """Result of identifying a request: the caller, or the reason for refusing the request. The reason is empty if no
+    key was presented."""
 
     caller: Caller | None
     refused: str = ""
@@ -39,11 +40,11 @@ class Identification:
 
 
 class Guard:
-    """Identifies callers by their keys; asks ``store`` for sessions, rates and failed attempts. Use on the event loop
-    only.
+    """Guard that identifies callers by their keys. Call only from the event loop.
 
-    ``store``: by default the one that the settings configure. ``refused`` gets the cause of each refusal: missing,
-    wrong, forbidden, limited or cross_site. ``now_s``: monotonic seconds.
+    ``store``: store of sessions, rates and failed attempts; by default the one in the settings. ``refused``: called
+    with the cause of each refusal: missing, wrong, forbidden, limited or cross_site. ``now_s``: monotonic clock in
+    seconds.
 
     Raises:
         ConfigError: the key file cannot be used.
@@ -70,7 +71,7 @@ class Guard:
             self._signature = _file_signature(self._file)
             self._ring = KeyRing(read_keys(self._file), self._single)
             if not self._ring:
-                # Not the same as no key file: emptying the file locks the service instead of opening it.
+                # An empty key file is different from no key file: it locks the service instead of opening it.
                 log.warning("%s contains no keys, so every request that needs one is refused.", self._file)
 
     @property
@@ -80,27 +81,29 @@ class Guard:
 
     @property
     def certified(self) -> bool:
-        """Whether only clients with a certificate of the configured authority can connect."""
+        """Whether only clients with a certificate from the configured authority can connect."""
         return self._settings.tls.client_ca is not None
 
     @property
     def cookie(self) -> str:
-        """The session cookie's name. Over TLS it has a prefix, so that no other host or path can set it."""
+        """Name of the session cookie. With TLS it has a prefix that prevents other hosts and paths from setting the
+        cookie."""
         return "__Host-adsn_session" if self.secure else "adsn_session"
 
     async def authorize(self, request: HTTPConnection, role: CallerRole) -> Caller:
         """Return the caller if it has ``role``.
 
         Raises:
-            RequestError: 401 missing or wrong key, 403 key without that role, 429 too many wrong keys.
+            RequestError: 401, the key is missing or wrong; 403, the key lacks the role; 429, there were too many wrong
+                keys.
         """
         return await self.authorize_any(request, (role,))
 
     async def admit(self, request: HTTPConnection, role: CallerRole) -> Caller:
-        """Return the caller if it has ``role`` and is within its rate limit. For requests that have a pair scored.
+        """Return the caller if it has ``role`` and is within its rate limit. Used for requests to score a pair.
 
         Raises:
-            RequestError: 401 and 403 as `authorize`; 429 with the time to wait.
+            RequestError: see `authorize`; also 429, with the time to wait, if the rate limit is exceeded.
         """
         caller = await self.authorize(request, role)
         wait_s = await self._store.acquire(caller.name)
@@ -109,7 +112,8 @@ class Guard:
         return caller
 
     async def authorize_any(self, request: HTTPConnection, roles: tuple[CallerRole, ...]) -> Caller:
-        """Return the caller if it has one of ``roles``, or any caller if ``roles`` is empty. Raises as `authorize`."""
+        """Return the caller if it has one of ``roles``, or any caller if ``roles`` is empty. Raises the same errors as
+        `authorize`."""
         caller = await self.require(request)
         if roles and not any(caller.has_role(role) for role in roles):
             self.refused("forbidden")
@@ -124,7 +128,7 @@ class Guard:
         return caller
 
     async def require(self, request: HTTPConnection) -> Caller:
-        """Return the caller, whatever its roles. Raises as `authorize`, except for 403."""
+        """Return the caller, whatever its roles. Raises the same errors as `authorize`, except for 403."""
         known: Caller | None = request.scope.get("state", {}).get("caller")
         if known is not None:
             return known
@@ -135,7 +139,7 @@ class Guard:
         return identification.caller
 
     def refusal(self, identification: Identification) -> RequestError:
-        """Return the error for a request without a caller."""
+        """Return the error for a request whose caller could not be identified."""
         self.refused(identification.refused or "missing")
         if identification.refused == "limited":
             return RequestError(
@@ -148,7 +152,8 @@ class Guard:
     async def identify(self, request: HTTPConnection) -> Identification:
         """Return the caller of a request, or the reason for refusing it."""
         if not self.keyed:
-            # Loopback, or a certificate of our own authority: `Settings.require_safe` ensures that.
+            # The request came over loopback or with a certificate from our authority; `Settings.require_safe` ensures
+            # that.
             return Identification(Caller("certificate" if self.certified else "local"))
         self._reload()
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -161,27 +166,27 @@ class Guard:
         return Identification(caller, by_session=caller is not None)
 
     async def check(self, key: str, address: str) -> Identification:
-        """Return the owner of ``key``. Wrong keys count against ``address``.
+        """Return the owner of ``key``. Wrong keys are counted for ``address``.
 
-        A valid key of the file is accepted even from an address that failed too often: such a key cannot be guessed,
-        and a neighbour behind the same address must not be locked out. The single key may have been chosen by a person,
-        so an address that must wait gets the same answer for a right and a wrong one.
+        A valid key from the key file is accepted even from an address with too many failures, because such a key cannot
+        be guessed and a client behind the same address must not be locked out. The single key may have been chosen by a
+        person. So an address that must wait gets the same response whether that key is right or wrong.
         """
         caller = self._ring.find(key, _today())
         if caller is not None:
             return Identification(caller)
         right = self._ring.is_single(key)
-        # Counting and checking are one step, so parallel guesses get no extra attempts.
+        # Counting and checking are a single step, so parallel guesses get no additional attempts.
         wait = await (self._store.failure_wait_s(address) if right else self._store.count_failure(address))
         if wait > 0:
             return Identification(None, "limited", wait)
         return Identification(Caller("key")) if right else Identification(None, "wrong")
 
     async def begin(self, caller: Caller) -> str:
-        """Begin a session for a browser whose user has entered a key, and return its token.
+        """Begin a session for a browser whose user has entered a key, and return the session token.
 
         Raises:
-            RequestError: 429, this key has begun too many sessions.
+            RequestError: 429, too many sessions were begun with this key.
             StoreUnavailable: the session cannot be stored.
         """
         token = secrets.token_urlsafe(TOKEN_BYTES)
@@ -196,8 +201,8 @@ class Guard:
             await self._store.end_session(session_digest(token))
 
     def _reload(self) -> None:
-        """Reload a changed key file. An invalid file is logged and changes nothing: half a list would lock callers
-        out."""
+        """Reload the key file if it has changed. An invalid file is logged and ignored, because an incomplete list
+        would lock callers out."""
         now = self._now_s()
         if self._file is None or now - self._checked_s < RELOAD_S:
             return

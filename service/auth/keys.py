@@ -1,8 +1,8 @@
-"""API keys: their format, the file that lists them, and the owner of a presented key.
+"""API keys: their format, the key file, and the look-up of a key's owner.
 
-A key is ``adsn_ID_SECRET``. ID finds the entry, so the cost of a look-up does not depend on the number of entries.
-SECRET is 256 random bits. The file stores the SHA-256 of the whole key. A slow hash protects passwords that people
-choose; 256 random bits cannot be guessed from their digest, however fast it is to compute.
+A key is ``adsn_ID_SECRET``. ID selects the entry, so the time for a look-up does not depend on the number of entries.
+SECRET is 256 random bits. The file contains the SHA-256 digest of the whole key. A slow hash, as for passwords, is not
+needed: 256 random bits cannot be guessed from their digest, however fast it is to compute.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class KeyEntry(BaseModel):
     @field_validator("name")
     @classmethod
     def _printable(cls, value: str) -> str:
-        # Names go to logs and to the audit log, where a line break would forge a line.
+        # Names are written to logs and to the audit log, where a line break could forge a line.
         if not value.isprintable():
             raise ValueError("a name must consist of printable characters")
         return value
@@ -72,10 +72,10 @@ class KeyFile(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Identified caller. ``name`` separates callers in rate limits and nonces and names them in logs; it is not the
-    key.
+    """An identified caller.
 
-    ``key_id``: the entry's id; empty if no key of the file was presented.
+    ``name``: identifies the caller in rate limits, nonces and logs; it is not the key. ``key_id``: id of the entry in
+    the key file; empty if no key from the file was presented.
     """
 
     name: str
@@ -88,12 +88,12 @@ class Caller:
 
 
 def digest_of(key: str) -> str:
-    """Return the digest of a key as the file stores it, in hex."""
+    """Return the digest of a key in hex, as it is stored in the key file."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def new_key(roles: Iterable[CallerRole], name: str = "", expires: date | None = None) -> tuple[str, KeyEntry]:
-    """Return a new key, to be shown once, and its entry."""
+    """Create a key. Return the key, which should be shown only once, and its entry for the key file."""
     key_id = secrets.token_hex(ID_BYTES)
     key = f"adsn_{key_id}_{secrets.token_urlsafe(32)}"
     return key, KeyEntry(
@@ -117,12 +117,12 @@ def toml_of(entry: KeyEntry) -> str:
 
 
 def caller_of(entry: KeyEntry) -> Caller:
-    """Return the owner of a key. Two keys with the same name are two callers."""
+    """Return the caller for an entry. Two keys with the same name are two callers."""
     return Caller(f"{entry.name} ({entry.id})" if entry.name else entry.id, frozenset(entry.roles), entry.id)
 
 
 class KeyRing:
-    """Accepted keys. ``single``: the one key of ``ADSN_API_KEY``, which has every role.
+    """The accepted keys. ``single``: the key in ``ADSN_API_KEY``, which has every role.
 
     Raises:
         ConfigError: two entries have the same id.
@@ -140,27 +140,28 @@ class KeyRing:
         return bool(self._entries) or self._single is not None
 
     def find(self, key: str, today: date) -> Caller | None:
-        """Return the owner of ``key`` among the file's entries, or None. ``today``: UTC."""
+        """Return the owner of ``key`` if it is in the key file, otherwise None. ``today``: date in UTC."""
         match = KEY.fullmatch(key)
         entry = self._entries.get(match.group(1)) if match else None
-        # An unknown id takes as long as a known one.
+        # Compare even if the id is unknown, so that the time does not reveal which ids exist.
         right = hmac.compare_digest(digest_of(key), entry.sha256 if entry else ANONYMOUS)
         if entry is None or not right or (entry.expires is not None and today > entry.expires):
             return None
         return caller_of(entry)
 
     def is_single(self, key: str) -> bool:
-        """Return whether ``key`` is the one of ``ADSN_API_KEY``. Its length is arbitrary, so digests are compared."""
+        """Return whether ``key`` is the key in ``ADSN_API_KEY``. Digests are compared, because that key can have any
+        length."""
         return self._single is not None and hmac.compare_digest(digest_of(key), self._single)
 
     def record(self, caller: Caller, token: str) -> SessionRecord:
-        """Return the record of a session that ``caller`` begins. ``token``: what its browser presents."""
+        """Return the record of a new session of ``caller``. ``token``: session token, which the browser presents."""
         return SessionRecord(caller.key_id, _proof(token, self._digest(caller.key_id)))
 
     def resume(self, record: SessionRecord, token: str, today: date) -> Caller | None:
-        """Return the owner of a session according to its key's current entry.
+        """Return the owner of a session, according to the current entry of its key.
 
-        Returns None if the entry is gone or another key has replaced it. Call it for every request of a session.
+        Returns None if the entry was removed or now has a different key. Call this for every request in a session.
         """
         proof = _proof(token, self._digest(record.key_id))
         if not hmac.compare_digest(record.proof.encode("utf-8", "surrogateescape"), proof.encode()):
@@ -180,19 +181,19 @@ class KeyRing:
 
 
 def _proof(token: str, digest: str) -> str:
-    """Return a proof that ties a session to its key.
+    """Return a proof that binds a session to its key.
 
-    With write access to the store but no key's digest, nobody can forge a session. With read access but no token,
-    nobody can test keys against it.
+    An attacker who can write to the store but does not know the digest of a key cannot forge a session. One who can
+    read the store but has no token cannot use the proof to test keys.
     """
     return hmac.new(token.encode("utf-8", "surrogateescape"), digest.encode(), "sha256").hexdigest()
 
 
 def parse_keys(text: str, where: str) -> tuple[KeyEntry, ...]:
-    """Return the entries of a key file's text.
+    """Parse the text of a key file and return its entries.
 
     Raises:
-        ConfigError: the text is not TOML, or an entry is invalid; the message names it.
+        ConfigError: the text is not TOML, or an entry is invalid. The message names the entry.
     """
     try:
         found: dict[str, Any] = tomllib.loads(text)
@@ -218,7 +219,7 @@ def read_keys(path: Path) -> tuple[KeyEntry, ...]:
     except OSError as error:
         raise ConfigError(f"{path}: the keys cannot be read: {error.strerror}. See ADSN_AUTH__KEYS.") from error
     if mode & stat.S_IWOTH or not stat.S_ISREG(mode):
-        # Write access to this file allows adding keys.
+        # Anyone with write access to this file can add keys.
         raise ConfigError(f"{path}: other users can write to the key file. Run: chmod o-w {path}")
     if len(data) > MAX_FILE_BYTES:
         raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes; this is not a key file.")

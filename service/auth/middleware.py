@@ -1,8 +1,8 @@
-"""ASGI middleware in front of every route: checks the caller, the requesting site and the Host header.
+"""ASGI middleware in front of every route: check the caller, the requesting site and the Host header.
 
-Closed by default: any path that is not listed as open needs a key, even if its route forgot to check. The route decides
-which role it requires. Requests that a browser sends on behalf of another site are refused here, because a service on
-loopback without keys is reachable from every page open in a browser on the same machine.
+Access is closed by default: any path that is not listed as open needs a key, even if its route does not check. The
+route decides which role is required. Requests that a browser sends on behalf of another site are refused, because every
+page open in a browser on the same machine can reach a service on loopback without keys.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from service.auth.guard import Guard
 from service.http.problems import RequestError, problem_of
 
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/login", "/logout", "/v2/health/live", "/v2/health/ready"})
-"""Paths that answer without a key: the liveness and readiness probes, and the login."""
+"""Paths that need no key: the liveness and readiness probes, and the login."""
 PAGE_PATHS = frozenset({"/", "/docs", "/console"})
-"""Pages for a browser. Without a session they redirect to /login instead of returning an error."""
+"""Paths of web pages. Without a session they redirect to /login instead of returning an error."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADERS = [(b"cross-origin-resource-policy", b"same-origin"), (b"cross-origin-opener-policy", b"same-origin")]
 HSTS = (b"strict-transport-security", b"max-age=31536000")
 
 
 class AuthMiddleware:
-    """Place it inside `RequestIdMiddleware` and outside everything that reads a body."""
+    """Middleware that checks every request. It must be inside `RequestIdMiddleware` and outside anything that reads a
+    body."""
 
     def __init__(self, app: ASGIApp, guard: Guard, hosts: tuple[str, ...] = ()) -> None:
         self.app = app
@@ -38,7 +39,7 @@ class AuthMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            # There are no WebSocket routes. A future one would have to be checked here first.
+            # There are no WebSocket routes. A new one would have to be checked here first.
             await send({"type": "websocket.close", "code": 1008})
             return
         if scope["type"] != "http":
@@ -53,7 +54,8 @@ class AuthMiddleware:
         request = Request(scope)
         try:
             self._check_site(request)
-            # From the request line. A request's URL is built from its Host header, which is untrusted.
+            # The path is from the request line. The URL of a request is not used, because it is built from the
+            # untrusted Host header.
             if scope["path"] not in OPEN_PATHS:
                 await self._check_caller(request)
         except AdsnError as error:
@@ -63,20 +65,20 @@ class AuthMiddleware:
         await self.app(scope, receive, with_headers)
 
     def _check_site(self, request: Request) -> None:
-        """Refuse requests that a browser sends for another site's page, and unknown Host headers (DNS rebinding)."""
+        """Refuse requests that a browser sends for a page of another site, and unknown Host headers (DNS rebinding)."""
         host = request.headers.get("host", "")
         if not self._guard.keyed and not self._guard.certified and not self._is_own_name(host):
-            # To the browser, a page whose name was rebound to 127.0.0.1 is the same site.
+            # The browser considers a page whose host name was rebound to 127.0.0.1 to be the same site.
             raise RequestError(
                 421, "wrong_host", "the Host header is not localhost. Add its name to auth.hosts, or configure keys."
             )
         site = request.headers.get("sec-fetch-site")
         if site is not None:
-            # Following a link from another site is harmless; it opens one of this service's own pages.
+            # Following a link from another site is harmless, because it opens a page of this service.
             navigates = request.headers.get("sec-fetch-mode") == "navigate" and request.method == "GET"
             foreign = site not in ("same-origin", "none") and not navigates
         else:
-            # Browsers send Sec-Fetch-Site to https and localhost only; to other hosts they send the page's Origin.
+            # Browsers send Sec-Fetch-Site only to https and localhost. To other hosts they send the Origin of the page.
             origin = request.headers.get("origin")
             foreign = origin is not None and not _same_origin(origin, host, request.scope["scheme"])
         if foreign:
@@ -87,7 +89,7 @@ class AuthMiddleware:
         if found.caller is None:
             raise self._guard.refusal(found)
         if found.by_session and request.method not in SAFE_METHODS and not _from_own_page(request):
-            # Browsers attach cookies automatically; only a page of this service may use them for a request.
+            # Browsers attach cookies automatically, so require that the request comes from a page of this service.
             raise self._cross_site()
         request.scope.setdefault("state", {})["caller"] = found.caller
 
@@ -123,6 +125,7 @@ def _same_origin(origin: str, host: str, scheme: str) -> bool:
 
 
 def _from_own_page(request: Request) -> bool:
-    """Return whether the browser says that a page of this origin sent the request; `_check_site` has verified it."""
+    """Return whether the browser says that a page of this origin sent the request. `_check_site` has verified these
+    headers."""
     site = request.headers.get("sec-fetch-site")
     return site == "same-origin" if site is not None else "origin" in request.headers

@@ -1,4 +1,4 @@
-"""What ``--check-config`` and every start of ``adsn-serve`` find wrong before anything listens."""
+"""Check the settings before anything is opened, for ``--check-config`` and at every start of ``adsn-serve``."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from service.store.open import check_store
 
 
 def check(settings: Settings) -> None:
-    """Make sure of everything that can be known without opening a camera, a socket or an engine.
+    """Check everything that can be checked without opening a camera, a socket or an engine.
 
     Raises:
-        ConfigError: says which setting, its value and what to do.
+        ConfigError: a setting is wrong. The message gives the setting, its value and what to do.
     """
     settings.tls.context()
     if settings.auth.keys is not None:

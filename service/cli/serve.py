@@ -81,7 +81,7 @@ def serve(
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """Settings given on the command line; None: not given."""
+    """Settings from the command line. None means not given."""
 
     host: str | None
     port: int | None
@@ -93,10 +93,10 @@ class Overrides:
     depth: str | None
 
     def read(self, config: Path | None, secrets: Path | None) -> Settings:
-        """Return the settings of the file, the secrets and the environment, overridden by these.
+        """Return the settings from the file, the secrets and the environment, overridden by these.
 
         Raises:
-            ConfigError: entries are wrong; the message names all of them.
+            ConfigError: entries are wrong. The message names all of them.
         """
         if self.rig not in (None, "synthetic"):
             raise ConfigError(
@@ -119,7 +119,7 @@ class Overrides:
 
 
 def run_service(settings: Settings) -> bool:
-    """Serve until a signal arrives; return whether the service and its engine started."""
+    """Serve until a signal arrives. Return whether the service and its engine started."""
     set_up_logging(settings.log)
     keep_freed_memory()
     feed = open_rig(settings)
@@ -149,7 +149,7 @@ def run_service(settings: Settings) -> bool:
         if feed is not None:
             feed.close()
     if parts.model.failure is not None:
-        # Last, so that a person sees it.
+        # This is logged last, so that it is the line that the operator sees.
         log_failure(parts.model.failure)
     return server.started and not server.failed
 
@@ -161,7 +161,7 @@ def announce(model: str, url: str) -> None:
 
 
 def open_rig(settings: Settings) -> PairFeed | None:
-    """Return the rig of the settings, not started yet; None without cameras."""
+    """Return the rig configured in the settings, not started yet, or None without cameras."""
     if not settings.rig.configured:
         return None
     from runtime.pairing.rig import Rig
@@ -172,7 +172,7 @@ def open_rig(settings: Settings) -> PairFeed | None:
 
 def main() -> None:
     """Run the console script."""
-    # Without a subcommand, serve.
+    # Without a subcommand the service is started.
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.callback(invoke_without_command=True)(serve)
     add_to(app)

@@ -1,5 +1,4 @@
-"""``adsn-serve key``, ``keygen``, ``verify`` and ``audit verify``: making keys, and checking what was signed or
-written."""
+"""``adsn-serve key``, ``keygen``, ``verify`` and ``audit verify``: create keys, verify attestations and logs."""
 
 from __future__ import annotations
 
@@ -64,7 +63,8 @@ def key_new(role: Roles, name: Name = "", expires: Expires = None) -> None:
     if len(name) > 64 or not name.isprintable():
         raise ConfigError("a name must have at most 64 printable characters.")
     key, entry = new_key([one for one in CALLER_ROLES if one in role], name, until)
-    # To separate streams, so that >> keeps the key out of the file and a terminal shows both.
+    # The key and its entry go to separate streams, so that ``>>`` writes only the entry to the file and a terminal
+    # shows both.
     typer.echo(f"the key, shown only once: {key}", err=True)
     typer.echo(toml_of(entry))
 

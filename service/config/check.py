@@ -1,6 +1,6 @@
-"""Checks of the files, cameras and models in the settings of service and kiosk, before anything is opened.
+"""Check the files, cameras and models in the settings of service and kiosk before anything is opened.
 
-A mistake found here ends the start with exit code 78. Found later, it would be retried for ever.
+A mistake found here ends the start with exit code 78. If it were found later, the start would be retried forever.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ON_GPU: tuple[FileRole, ...] = ("model-fp32", "model-int8-trt", "model-int8-trt1
 
 @contextmanager
 def setting(name: str) -> Iterator[None]:
-    """Turn this project's errors into `ConfigError`, with the setting's name first."""
+    """Convert this project's errors to `ConfigError`, with the name of the setting at the start of the message."""
     try:
         yield
     except AdsnError as error:
@@ -40,7 +40,7 @@ def check_rig(rig: RigSettings) -> None:
     """Check the cameras' addresses and the geometry, if a rig is configured.
 
     Raises:
-        ConfigError: one of them is wrong; the message gives the setting, its value and what to do.
+        ConfigError: one of them is wrong. The message gives the setting, its value and what to do.
     """
     if not rig.configured:
         return
@@ -72,10 +72,12 @@ def _check_geometry(rig: RigSettings, path: Path, modalities: Sequence[Modality]
 def check_model(
     folder: Path, public_key: Path | None, *, engine: str, precision: Precision, rig: RigSettings
 ) -> Manifest:
-    """Check the bundle: complete, signed if a public key is given, with a model that fits the engine and the rig.
+    """Check the bundle.
+
+    It must be complete, signed if a public key is given, and have a model that fits the engine and the rig.
 
     Raises:
-        ConfigError: the bundle cannot be used; the message says why.
+        ConfigError: the bundle cannot be used. The message says why.
     """
     with setting("bundle"):
         bundle = open_bundle(folder, public_key)
@@ -105,7 +107,7 @@ def check_face(face: FaceSettings) -> None:
     """Check that the operator's own face detector, if configured, can be used.
 
     Raises:
-        ConfigError: the file cannot be read, has the wrong digest, or is not such a detector.
+        ConfigError: the file cannot be read, has the wrong digest, or is not a detector of the configured kind.
     """
     if face.model is not None:
         with setting("face.model"):
@@ -116,7 +118,7 @@ def check_remote(remote: RemoteEngineSettings) -> None:
     """Check the scoring server's address and certificates, without connecting to it.
 
     Raises:
-        ConfigError: one of them cannot be used; the message says which.
+        ConfigError: one of them cannot be used. The message says which.
     """
     wanted = remote.engine()
     if wanted is not None:
@@ -141,10 +143,10 @@ def check_trust(attestation: AttestationSettings, audit: AuditSettings) -> None:
 
 
 def check_place(name: str, path: Path) -> None:
-    """Check that a file can be written at ``path``. ``name``: the setting.
+    """Check that a file can be written at ``path``. ``name``: name of the setting.
 
     Raises:
-        ConfigError: ``path`` is something other than a file, or a path above it is not a folder.
+        ConfigError: ``path`` exists and is not a file, or a path above it is not a folder.
     """
     if path.is_symlink():
         raise ConfigError(f"{name}: {path} is a symbolic link, which is not followed. Set the file itself.")

@@ -1,4 +1,4 @@
-"""Settings of the service, from a TOML file, a folder of secrets, ``ADSN_`` environment variables and options."""
+"""Settings of the service, from a TOML file, secrets, ``ADSN_`` environment variables and command-line options."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from service.config.trust import AttestationSettings, AuditSettings, AuthSetting
 
 HEADER_TEXT = re.compile(r"[!-~]+")
 OTHERS = ("ADSN_KIOSK_", "ADSN_FACE_MODEL", "ADSN_ENGINE_CACHE", "ADSN_CONFIG", "ADSN_TEST_")
-"""Variables of this project's other programs, and the variable that names the file."""
+"""Variables and prefixes of variables that belong to other programs of this project, and the variable with the path of
+the settings file."""
 
 
 class LimitSettings(Section):
@@ -79,7 +80,7 @@ class LimitSettings(Section):
 
     @property
     def address_share(self) -> int:
-        """Limit of open connections per address."""
+        """Maximum number of open connections per address."""
         return self.per_address or max(1, self.connections // 2)
 
 
@@ -122,7 +123,7 @@ class TlsSettings(Section):
         """Return the TLS context of the service, or None for plain HTTP.
 
         Raises:
-            ConfigError: a file cannot be used; the message says which, why and what to do.
+            ConfigError: a file cannot be used. The message says which, why and what to do.
         """
         if self.certificate is None or self.key is None:
             return None
@@ -185,7 +186,7 @@ class Settings(Section):
         return usable_cores() if self.profile == "throughput" else 1
 
     def require_safe(self) -> None:
-        """Raise `ConfigError` if other machines could use the service without a key."""
+        """Check that other machines cannot use the service without a key; otherwise raise `ConfigError`."""
         if self.api_key is not None and len(self.api_key.get_secret_value()) < 16:
             raise ConfigError("ADSN_API_KEY is shorter than 16 characters. Use a long random key: openssl rand -hex 24")
         if self.api_key is not None and not HEADER_TEXT.fullmatch(self.api_key.get_secret_value()):
@@ -211,11 +212,13 @@ def read_settings(
     environ: Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Read the settings from the file at ``path`` (default: ``ADSN_CONFIG``), the folder ``secrets``, the environment
-    and ``options`` (dotted keys), lowest precedence first. Options that are None are ignored.
+    """Read the settings of the service.
+
+    Sources, lowest precedence first: the file at ``path`` (default: ``ADSN_CONFIG``), the folder ``secrets``, the
+    environment, and ``options`` (dotted keys). Options that are None are ignored.
 
     Raises:
-        ConfigError: entries are wrong; the message names all of them.
+        ConfigError: entries are wrong. The message names all of them.
     """
     environ = os.environ if environ is None else environ
     if path is None and environ.get("ADSN_CONFIG"):

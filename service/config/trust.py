@@ -52,7 +52,7 @@ class AttestationSettings(Section):
         return Signer(self.key) if self.key is not None else None
 
     def attester(self) -> Attester | None:
-        """Return the attester, or None if no key is configured. Raises as `signer`."""
+        """Return the attester, or None if no key is configured. Raises the same errors as `signer`."""
         signer = self.signer()
         return Attester(signer, self.device, self.lifetime_s) if signer is not None else None
 
@@ -82,10 +82,10 @@ class AuditSettings(Section):
     )
 
     def open(self, signer: Signer | None) -> AuditLog | None:
-        """Return the log, or None if none is configured.
+        """Open and return the audit log, or return None if none is configured.
 
         Raises:
-            ConfigError: it cannot be opened. AuditBroken: the file is not an audit log.
+            ConfigError: the log cannot be opened. AuditBroken: the file is not an audit log.
         """
         if self.path is None:
             return None

@@ -1,4 +1,4 @@
-"""Browser pages: console, API reference, login."""
+"""Web pages: console, API reference, and login."""
 
 from service.console.login import add_login_routes
 from service.console.page import add_console_routes

@@ -1,4 +1,4 @@
-"""Files of the service's pages, and their hashes for a Content-Security-Policy."""
+"""Static files of the web pages, and their hashes for a Content-Security-Policy."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ def asset(name: str) -> str:
 
 
 def source_hash(text: str) -> str:
-    """Return the hash of a script or style for a Content-Security-Policy: only exactly these bytes may run."""
+    """Return the hash of a script or style for a Content-Security-Policy, which allows exactly these bytes to run."""
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"

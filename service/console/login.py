@@ -1,4 +1,4 @@
-"""``/login``: exchanges a key for a browser session. A form without a script, so that it works on a locked-down
+"""``/login``: exchange a key for a browser session. The form needs no script, so that it works on a locked-down
 kiosk."""
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ POLICY = (
 
 
 def page(then: str, message: str = "", status: int = 200) -> Response:
-    """Return the form. ``then``: the page to go to afterwards. ``message``: why the form is shown again."""
+    """Return the page with the form. ``then``: page to open after the login. ``message``: why the form is shown
+    again."""
     shown = f'<p class="wrong" role="alert">{escape(message)}</p>' if message else ""
     body = PAGE.substitute(style=STYLE, then=escape(then, quote=True), message=shown)
     return HTMLResponse(body, status, {"Content-Security-Policy": POLICY})
 
 
 def _then(value: str) -> str:
-    """Return the page to go to afterwards: one of this service's own, never another site."""
+    """Return the page to open after the login. It is always a page of this service, never another site."""
     path = "/" + value.removeprefix("/")
     return path if value and path in PAGE_PATHS else "/docs"
 

@@ -1,6 +1,8 @@
-"""``/console``: a self-contained page to score two images and to watch the rig; it loads nothing from elsewhere.
+"""``/console``: a page to score two images and to watch the rig. It is self-contained and loads nothing from other
+sites.
 
-Images of the rig go only to callers with the role camera, one at a time, newest only, and are not stored.
+Images from the rig are sent only to callers with the role ``camera``, one at a time and only the newest. They are not
+stored.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ JPEG = {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}
 
 
 def console_page(model: ActiveModel, feed: PairFeed | None, *, expose_score: bool, keyed: bool) -> str:
-    """Return the HTML of the whole page."""
+    """Return the HTML of the page."""
     loaded = model.loaded
     modalities = loaded.pipeline.modalities if loaded is not None else USUAL
     drops = "".join(
@@ -77,23 +79,24 @@ def console_page(model: ActiveModel, feed: PairFeed | None, *, expose_score: boo
         rig=escape(rig),
         style=STYLE,
         script=SCRIPT,
-        # Escape "<" as JSON allows, so that the data cannot end its script block.
+        # Escape "<", so that the data cannot end its script element.
         facts=json.dumps(facts).replace("<", "\\u003c"),
     )
 
 
 def sample(species: str, subject: int) -> dict[str, Any]:
-    """Return a still, ``subject`` counting round them: modality → base64 file."""
+    """Return a still as modality → base64 file. ``subject``: number of the still; counts beyond the last one start
+    again."""
     made = read_still(species, subject % still_count(species))
     images = {}
     for modality, suffix, kind in (("rgb", ".jpg", "image/jpeg"), ("ir", ".png", "image/png")):
-        data = encode_image(made.pair.image(modality), suffix)  # type: ignore[arg-type]  # literals of a tuple
+        data = encode_image(made.pair.image(modality), suffix)  # type: ignore[arg-type]  # tuple of literals
         images[modality] = {"type": kind, "data": base64.b64encode(data).decode()}
     return {"species": species, "images": images}
 
 
 def encode_image(image: NDArray[Any], suffix: str) -> bytes:
-    """Return a uint8 RGB image [H, W, 1 or 3] as an encoded file."""
+    """Return an image, uint8 [H, W, 1] or RGB [H, W, 3], encoded as a file."""
     pixels = image[:, :, ::-1] if image.shape[2] == 3 else image
     good, data = cv2.imencode(suffix, np.ascontiguousarray(pixels))
     if not good:
@@ -102,7 +105,7 @@ def encode_image(image: NDArray[Any], suffix: str) -> bytes:
 
 
 def encode_for_display(image: NDArray[Any]) -> bytes:
-    """Return a camera image for display: JPEG, at most `SHOWN_WIDTH` wide."""
+    """Return a camera image as a JPEG file for display, at most `SHOWN_WIDTH` pixels wide."""
     picture = grey_picture(image)
     height, width = picture.shape[:2]
     if width > SHOWN_WIDTH:
@@ -115,7 +118,7 @@ def encode_for_display(image: NDArray[Any]) -> bytes:
 def add_console_routes(
     app: FastAPI, guard: Guard, model: ActiveModel, pool: WorkerPool, feed: PairFeed | None, *, expose_score: bool
 ) -> None:
-    """Add the route ``/console`` and those that the page calls."""
+    """Add the route ``/console`` and the routes that the page calls."""
 
     @app.get("/console", include_in_schema=False)
     async def console() -> Response:

@@ -1,7 +1,7 @@
-"""API reference page, generated from the OpenAPI document; self-contained, it loads nothing from elsewhere.
+"""API reference page, generated from the OpenAPI document. It is self-contained and loads nothing from other sites.
 
-It includes a form to try ``POST /liveness`` with two files. Kiosks and test benches have no internet: pages that load
-scripts from a content delivery network stay blank there, and elsewhere reveal their visitors to that network.
+It includes a form to try ``POST /liveness`` with two files. Pages that load scripts from a content delivery network
+stay blank on kiosks and test benches without internet access, and elsewhere they reveal their visitors to that network.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CONTENT_SECURITY_POLICY = (
 
 
 def reference_page(schema: dict[str, Any], keyed: bool) -> str:
-    """Return the HTML of the whole page. ``keyed``: callers need an API key, so the form asks for one."""
+    """Return the HTML of the page. ``keyed``: whether callers need an API key, so that the form asks for one."""
     operations = "".join(
         _operation(method, path, operation)
         for path, methods in schema["paths"].items()
@@ -71,7 +71,7 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
 
 
 def _fields(schemas: dict[str, Any], name: str, prefix: str = "") -> str:
-    """Return the table rows of a model's members, nested ones by dotted name."""
+    """Return the table rows for the members of a model. Nested members have dotted names."""
     rows = []
     for member, field in schemas[name]["properties"].items():
         inner = field.get("$ref", field.get("items", {}).get("$ref", ""))

@@ -1,4 +1,4 @@
-"""HTTP: limits, parsing, problems, OpenAPI, the server."""
+"""HTTP: limits, parsing, problem documents, OpenAPI, and the server."""
 
 from service.http.problem_document import Problem, camera_views, problem_body
 from service.http.problems import RequestError, problem, problem_of

@@ -1,8 +1,8 @@
-"""Open connections, shared fairly among client addresses.
+"""Limit the number of open connections, fairly among client addresses.
 
-When the total or the per-address limit is reached, a connection that is waiting for a request is closed in favour of
-the new one. A client that opens idle connections therefore takes them from itself first, and never from a client with a
-request in progress.
+When the total limit or the limit per address is reached, a connection that is waiting for a request is closed to make
+room for the new one. A client that opens many idle connections therefore loses its own first, and a request in progress
+is never interrupted.
 """
 
 from __future__ import annotations
@@ -13,35 +13,37 @@ from collections.abc import Iterable
 from typing import Protocol
 
 GRACE_S = 0.25
-"""A connection that has waited for less is not closed: its request may be on the way."""
+"""Time in seconds for which a waiting connection is not closed, because its request may be on the way."""
 
 
 class Connection(Protocol):
-    """Interface of an open connection."""
+    """An open connection."""
 
     @property
     def address(self) -> str:
-        """The client's address; see `group_of`."""
+        """Group of the client's address; see `group_of`."""
         ...
 
     @property
     def waiting_since(self) -> float | None:
-        """Loop time since which it has waited for a request; None while it has one."""
+        """Loop time since which the connection has been waiting for a request; None while it has one."""
         ...
 
     @property
     def sent(self) -> int:
-        """Bytes received of a request whose headers are still incomplete."""
+        """Number of bytes received of a request whose headers are still incomplete."""
         ...
 
     def make_room(self) -> None:
-        """Close the connection; `Shares.leave` follows."""
+        """Close the connection. `Shares.leave` is called when it has closed."""
         ...
 
 
 def group_of(address: str) -> str:
-    """Return the group in which a client address is counted: the address itself for IPv4, its /64 network for IPv6,
-    because one machine can use any address of its /64."""
+    """Return the group as which a client address is counted: for IPv4 the address itself, for IPv6 its /64 network.
+
+    A single machine can use any address of its /64 network.
+    """
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -54,7 +56,7 @@ def group_of(address: str) -> str:
 
 
 class Shares:
-    """The connections of one server. ``most``: limit in total. ``share``: limit per address."""
+    """The open connections of a server. ``most``: total limit. ``share``: limit per address."""
 
     def __init__(self, most: int, share: int) -> None:
         self._most, self._share = most, share
@@ -62,8 +64,11 @@ class Shares:
         self._counts: Counter[str] = Counter()
 
     def enter(self, new: Connection, now: float) -> str:
-        """Count a new connection, and close a waiting one if a limit is reached. Return why the new one cannot stay;
-        empty if it can. `leave` follows in both cases. ``now``: loop time."""
+        """Count a new connection, and close a waiting one if a limit is reached.
+
+        Returns why the new connection cannot stay, or an empty string if it can. Call `leave` in both cases when it has
+        closed. ``now``: loop time.
+        """
         own = self._counts[new.address] >= self._share
         full = len(self._open) >= self._most
         self._open[id(new)] = new
@@ -81,15 +86,18 @@ class Shares:
         return f"more than {self._most} connections are open. Try again later."
 
     def leave(self, connection: Connection) -> None:
-        """Remove a connection that has ended. Does nothing if it is not counted."""
+        """Remove a connection that has closed. Does nothing if it is not counted."""
         if self._open.pop(id(connection), None) is not None:
             self._counts[connection.address] -= 1
             if not self._counts[connection.address]:
                 del self._counts[connection.address]
 
     def _longest_waiting(self, connections: Iterable[Connection], now: float) -> Connection | None:
-        """Return the waiting connection to close: from the address with the most connections, preferably one that
-        has sent nothing, then the one that has waited longest."""
+        """Return the waiting connection to close, or None.
+
+        It belongs to the address with the most connections. Of these, one that has sent nothing is preferred, and then
+        the one that has waited longest.
+        """
         found: Connection | None = None
         best: tuple[int, bool, float] | None = None
         for connection in connections:

@@ -1,15 +1,15 @@
-"""HEAD for every GET route (RFC 9110, section 9.3.2): many monitors and load balancers use it."""
+"""Support HEAD on every GET route (RFC 9110, section 9.3.2). Many monitors and load balancers use it."""
 
 from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 ENDLESS = frozenset({"/events"})
-"""Endless responses have no length that a HEAD could report."""
+"""Paths of endless responses, which have no length that a HEAD could report."""
 
 
 class HeadMiddleware:
-    """Answers a HEAD as the GET, without the body."""
+    """Middleware that responds to HEAD like to GET, without the body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -17,21 +17,22 @@ ACCEPTED_ID = re.compile(rb"^[A-Za-z0-9._:-]{1,64}\Z")
 SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
-    # Sends no referrer to other sites. With no-referrer, browsers would also hide the origin of this site's own forms.
+    # No referrer is sent to other sites. "no-referrer" is not used, because browsers would then also hide the origin of
+    # this site's own forms.
     (b"referrer-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
 ]
 LINGER_S = 1.0
 LINGER_FACTOR = 4
-"""A body up to this many times the limit is read and discarded before it is refused. A client that is cut off while
-it sends sees a broken connection instead of the reason."""
+"""A body of up to this many times the limit is read and discarded before it is refused. Otherwise the client, which is
+still sending, would see a broken connection instead of the reason."""
 
 
 class RequestIdMiddleware:
-    """Gives every request an id (the caller's own if it is valid), and adds the id and security headers to every
-    response.
+    """Middleware that gives every request an id, and adds the id and security headers to every response.
 
-    As the outermost layer it also answers errors that nothing else caught.
+    The id is the caller's if that is valid. This is the outermost layer, so it also handles errors that nothing else
+    has caught.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -42,7 +43,7 @@ class RequestIdMiddleware:
             await self.app(scope, receive, send)
             return
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        # Any other characters could forge lines in a log.
+        # Other characters could be used to forge lines in a log.
         request_id = given if ACCEPTED_ID.match(given) else secrets.token_hex(12).encode()
         scope.setdefault("state", {})["request_id"] = request_id.decode()
 
@@ -60,7 +61,7 @@ class RequestIdMiddleware:
         except ClientDisconnect:
             log.info("%s the client disconnected", request_id.decode())
         except Exception as error:
-            # Neither the response nor the log repeats the exception's text: it may quote the upload.
+            # Neither the response nor the log contains the text of the exception, because it may quote the upload.
             frame = error.__traceback__
             while frame is not None and frame.tb_next is not None:
                 frame = frame.tb_next
@@ -78,7 +79,8 @@ class BodyTooLarge(Exception):
 
 
 class BodyLimitMiddleware:
-    """Stops reading when a body exceeds the limit. The declared length is checked first but never trusted."""
+    """Middleware that stops reading when a body exceeds the limit. The declared length is checked first, but not
+    trusted."""
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self.app = app
@@ -138,8 +140,7 @@ class BodyLimitMiddleware:
 
 
 class DirectMiddleware:
-    """Calls the application of one path and method directly, past the framework's layers. The innermost middleware
-    here."""
+    """Innermost middleware, which calls the application of one path directly, without the framework's layers."""
 
     def __init__(self, app: ASGIApp, path: str, method: str, direct: ASGIApp) -> None:
         self.app, self.direct = app, direct

@@ -13,7 +13,7 @@ from service.http.problem_document import Problem
 from service.http.problems import MEDIA_TYPE
 
 SchemaAmendment = Callable[[dict[str, Any]], None]
-"""Adds to the OpenAPI document what FastAPI cannot know about a route."""
+"""Function that adds a description of a route that FastAPI cannot describe to the OpenAPI document."""
 
 REFERENCE = "#/components/schemas/{model}"
 
@@ -35,7 +35,7 @@ MEANINGS = {
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return entries for ``responses=`` of a route, or of a document, for errors with these statuses."""
+    """Return the ``responses`` entries for errors with these statuses, for a route or for the OpenAPI document."""
     content = {MEDIA_TYPE: {"schema": reference(Problem)}}
     again = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
     return {
@@ -54,15 +54,17 @@ def reference(model: type) -> dict[str, str]:
 
 
 def add_model(document: dict[str, Any], model: type) -> None:
-    """Add the schema of ``model``, a pydantic model or a `TypedDict`, and the schemas of its members to
-    ``document``."""
+    """Add the schema of ``model`` and those of its members to ``document``.
+
+    ``model``: a pydantic model or a `TypedDict`.
+    """
     schema = TypeAdapter(model).json_schema(ref_template=REFERENCE)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas |= {**schema.pop("$defs", {}), model.__name__: schema}
 
 
 def install(app: FastAPI, schema_amendments: Iterable[SchemaAmendment], *, keyed: bool) -> None:
-    """Make ``app`` build its OpenAPI document once, on first use. ``keyed``: whether callers need a key."""
+    """Make ``app`` create its OpenAPI document once, on first use. ``keyed``: whether callers need a key."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -82,4 +84,4 @@ def install(app: FastAPI, schema_amendments: Iterable[SchemaAmendment], *, keyed
             app.openapi_schema = made
         return app.openapi_schema
 
-    app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way
+    app.openapi = document  # type: ignore[method-assign]  # the way documented by FastAPI

@@ -1,6 +1,7 @@
-"""Parsing of requests: strict multipart, in memory only.
+"""Parse requests: strict multipart, in memory only.
 
-Uploads are never spooled to temporary files, as web frameworks do with large ones: faces would end up on the disk.
+Unlike in web frameworks, large uploads are never spooled to temporary files, because images of faces would end up on
+the disk.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ PICTURES_IN_JSON = re.compile(rb'"(?:rgb|ir|depth|images?|pictures?)"\s*:')
 BoxNumbers = Annotated[list[float], Field(min_length=4, max_length=4)]
 Nanoseconds = Annotated[int, Field(ge=0, lt=1 << 63)]
 Clock = Literal["caller", "unix", "monotonic"]
-"""Clock of the nanoseconds: the caller's own, UTC since 1970, or CLOCK_MONOTONIC of the service's machine."""
+"""Clock of the times: the caller's own, UTC since 1970, or CLOCK_MONOTONIC of the machine that runs the service."""
 
 
 class RequestContext(BaseModel):
@@ -112,10 +113,10 @@ def malformed_request(message: str) -> RequestError:
 
 
 def media_type(content_type: str) -> Literal["multipart", "json"]:
-    """Return which of the two media types a request has.
+    """Return which of the two accepted media types a request has.
 
     Raises:
-        RequestError: 415, neither.
+        RequestError: 415, the request has neither.
     """
     kind, options = parse_options_header(content_type)
     if kind == b"multipart/form-data" and options.get(b"boundary"):
@@ -131,10 +132,10 @@ def media_type(content_type: str) -> Literal["multipart", "json"]:
 
 
 def require_plain(headers: Headers) -> None:
-    """Refuse a compressed body: a small one can expand to a huge one.
+    """Refuse a compressed body, because a small one can expand to a huge one.
 
     Raises:
-        RequestError: 415.
+        RequestError: 415, the body is compressed.
     """
     for value in headers.getlist("content-encoding"):
         if value.strip().lower() not in ("", "identity"):
@@ -142,8 +143,10 @@ def require_plain(headers: Headers) -> None:
 
 
 def _delimited(body: bytes, boundary: bytes) -> bytes:
-    """Return a multipart body in the form the parser accepts: without a preamble, and without the meaningless blanks
-    after boundaries that RFC 2046 (section 5.1.1) allows."""
+    """Return a multipart body in the form that the parser accepts.
+
+    The preamble is removed, and so is the white space that RFC 2046 (section 5.1.1) allows after boundaries.
+    """
     line = b"--" + boundary
     if not body.startswith(line):
         first = body.find(b"\r\n" + line)
@@ -158,10 +161,11 @@ def _delimited(body: bytes, boundary: bytes) -> bytes:
 def split_multipart(
     body: bytes, content_type: str, modalities: Sequence[Modality] = ("rgb", "ir"), part_bytes: int = 1 << 30
 ) -> dict[str, bytes]:
-    """Return the parts of a multipart body by name: one image per modality in ``modalities``, and ``meta`` if given.
+    """Return the parts of a multipart body by name: one image for each of ``modalities``, and ``meta`` if given.
 
     Raises:
-        RequestError: 400 not readable, 413 a part over ``part_bytes``, 422 a part missing, unknown or repeated.
+        RequestError: 400, the body cannot be parsed; 413, a part is larger than ``part_bytes``; 422, a part is missing,
+            unknown or repeated.
     """
     _, options = parse_options_header(content_type)
     collector = _PartCollector((*modalities, "meta"), part_bytes)
@@ -182,7 +186,7 @@ def split_multipart(
 
 
 class _PartCollector:
-    """Collects the parts of one multipart body as the parser reports them. ``known``: the allowed part names."""
+    """Collector of the parts of a multipart body, as the parser reports them. ``known``: allowed names of parts."""
 
     def __init__(self, known: Sequence[str], part_bytes: int) -> None:
         self.parts: dict[str, bytes] = {}
@@ -241,21 +245,21 @@ class _PartCollector:
 
 
 def read_meta(data: bytes | None) -> Meta:
-    """Return the ``meta`` part, or an empty one.
+    """Parse the ``meta`` part. For None return an empty one.
 
     Raises:
-        RequestError: 400, naming the first invalid entry.
+        RequestError: 400. The message names the first invalid entry.
     """
     return _read(Meta, data, "meta", MAX_META_BYTES) if data else Meta()
 
 
 def read_camera_request(data: bytes) -> CameraRequest:
-    """Return the body of a request to score the rig's next pair.
+    """Parse the body of a request to score the rig's next pair.
 
     Raises:
-        RequestError: 400, naming the first invalid entry.
+        RequestError: 400. The message names the first invalid entry.
     """
-    # A caller who sends images as JSON is told how to upload them, not that the body is too long.
+    # If the caller sends images as JSON, the error says how to upload them, not that the body is too long.
     if len(data) > MAX_JSON_BYTES or PICTURES_IN_JSON.search(data):
         raise malformed_request(
             "a JSON body cannot contain images. It requests the attached cameras' next pair, in at most "
@@ -276,7 +280,7 @@ def _read(model: type[Model], data: bytes, what: str, limit: int) -> Model:
         told = first["msg"]
         if first["type"] == "extra_forbidden":
             names = list(model.model_fields)
-            # Truncated, because the caller's key may be as long as the whole body.
+            # Truncated, because the key in the caller's JSON may be as long as the whole body.
             key = key[:40]
             told = f"unknown key; {closest_name(key, names) or 'the keys are ' + ', '.join(names) + '.'}"
         raise malformed_request(f"{what}: {key or 'the JSON'}: {told}") from error

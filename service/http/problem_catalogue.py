@@ -1,6 +1,7 @@
-"""Every problem that HTTP callers can receive: its code, its statuses, and how to fix it.
+"""All problems that HTTP callers can receive: code, HTTP statuses, and how to fix them.
 
-docs/errors.md is generated from it (``python -m service.http``). A test checks the table against the code that raises.
+docs/errors.md is generated from this table (``python -m service.http``). A test compares the table with the code that
+raises the errors.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from runtime.core.errors import AdsnError
 
 @dataclass(frozen=True, slots=True)
 class ProblemEntry:
-    """Meaning of a code. ``statuses``: the HTTP statuses it comes with. ``remedy``: what the caller does next."""
+    """Meaning of a code. ``statuses``: HTTP statuses of responses with this code. ``remedy``: what the caller should
+    do."""
 
     code: str
     statuses: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457): their models for the OpenAPI document, and the bodies themselves."""
+"""Problem documents (RFC 9457): models for the OpenAPI document, and the bodies of responses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runtime.pairing.feed import FeedStatus
 from service.http.problem_catalogue import PROBLEMS
 
 
-@with_config(ConfigDict(extra="ignore"))  # otherwise it would inherit the problem's setting
+@with_config(ConfigDict(extra="ignore"))  # otherwise it would inherit the configuration of `Problem`
 class CameraView(TypedDict):
     """Status of one camera."""
 
@@ -84,6 +84,6 @@ def problem_body(status: int, code: str, detail: str, request_id: str, path: str
         **extra,
     }
     if path.startswith("/v2"):
-        # Clients of the Open Inference Protocol expect the error here.
+        # Clients of the Open Inference Protocol expect the error in this member.
         body["error"] = detail
     return body

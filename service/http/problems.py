@@ -1,4 +1,4 @@
-"""RFC 9457 problem documents: the one table that maps errors to HTTP.
+"""Map errors to HTTP responses with problem documents (RFC 9457). This is the only place that does.
 
 `service.http.problem_catalogue` documents each code.
 """
@@ -21,7 +21,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 RETRY_AFTER = {"not_ready": 2, "overloaded": 1, "rate_limited": 1, "inference_failed": 1, "capture_timeout": 1}
-"""Seconds to wait before a retry, unless the error itself gives a time."""
+"""Code → seconds to wait before a retry, unless the error itself gives a time."""
 
 
 class RequestError(AdsnError):
@@ -57,7 +57,7 @@ STATUS: Mapping[type[AdsnError], int] = {
     errors.StoreUnavailable: 503,
     errors.AdsnError: 500,
 }
-"""Error class → status. An unlisted error has the status of its nearest listed ancestor."""
+"""Error class → HTTP status. A class that is not listed has the status of its nearest listed base class."""
 
 
 def status_of(error: AdsnError) -> int:
@@ -87,7 +87,7 @@ def problem(
     headers = {}
     wait = retry_after_s if retry_after_s is not None else RETRY_AFTER.get(code)
     if wait is not None:
-        # Rounded up: a caller that retries a moment early is refused again.
+        # Rounded up, because a caller that retries a moment too early is refused again.
         headers["Retry-After"] = str(max(1, math.ceil(wait)))
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -103,7 +103,7 @@ def problem_of(error: AdsnError, *, request_id: str, path: str) -> Response:
     elif isinstance(error, errors.StoreUnavailable):
         wait = error.retry_after_s
     elif isinstance(error, errors.NoFace):
-        # Callers that read only ``decision`` must fail closed too.
+        # Callers that read only ``decision`` must be safe too.
         extra = {"decision": "uncertain", "reasons": ["no_face"]}
     return problem(
         status_of(error),

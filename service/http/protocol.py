@@ -1,7 +1,8 @@
-"""uvicorn's HTTP protocol with limits that it lacks: header time and size, body time, and open connections.
+"""uvicorn's HTTP protocol with additional limits.
 
-A client that sends one byte a minute, or endless headers, occupies a connection no longer than the limits allow.
-Requests refused at this level get a problem document like any other, if they can still be answered.
+They apply to the time and size of headers, the time for the body, and the number of open connections. A client that
+sends one byte a minute, or endless headers, cannot occupy a connection for longer than the limits allow. Requests
+refused here get a problem document like any other request, if a response can still be sent.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from service.http.problems import MEDIA_TYPE
 
 log = logging.getLogger("adsn.service")
 CHUNKING = 8
-"""Wire bytes per body byte in the worst case: chunks of a single byte take six."""
+"""Upper bound of bytes on the wire per byte of the body. A chunk with a single byte takes six bytes."""
 
 TLS_HELLO = b"\x16\x03"
 """First bytes of a TLS handshake record."""
 
 
 def refusal(status: int, code: str, detail: str, phrase: str) -> bytes:
-    """Return a complete raw response for requests that never reach the application."""
+    """Return a complete raw HTTP response, for requests that never reach the application."""
     request_id = secrets.token_hex(12)
     body = json.dumps(problem_body(status, code, detail, request_id)).encode()
     again = "retry-after: 1\r\n" if PROBLEMS[code].retryable else ""
@@ -43,8 +44,8 @@ def refusal(status: int, code: str, detail: str, phrase: str) -> bytes:
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """One connection, as in `service.http.connections.Connection`. `protocol_with_limits` creates the class with its
-    ``limits`` and ``shares``."""
+    """A `service.http.connections.Connection`. `protocol_with_limits` creates a subclass with ``limits`` and
+    ``shares``."""
 
     limits: LimitSettings
     shares: Shares
@@ -52,12 +53,12 @@ class LimitedProtocol(HttpToolsProtocol):
     waiting_since: float | None = None
     _timer: asyncio.TimerHandle | None = None
     _heading = True
-    """Whether the bytes that arrive belong to a request line and headers."""
+    """Whether arriving bytes belong to a request line or headers."""
     _head = 0
     _raw = 0
     _tls_hello = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
         self.address = group_of(self.client[0]) if self.client else ""
         refused = self.shares.enter(self, self.loop.time())
@@ -82,11 +83,12 @@ class LimitedProtocol(HttpToolsProtocol):
         log.info("a connection from %s that had nothing to say was closed for another one.", self.address)
         self._end()
 
-    def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio keeps it half open where this is true
-        """Handle the end of the client's data. A client that has sent a complete request still gets its response."""
+    def eof_received(self) -> bool | None:  # type: ignore[override]  # True keeps the connection half open
+        """Handle the end of the client's data. If the client has sent a complete request, it still gets the
+        response."""
         cycle = self.cycle
         if cycle is None or cycle.more_body or cycle.response_started or self.scheme == "https":
-            # TLS connections cannot be half-closed, and a streaming response ends when its reader closes.
+            # TLS connections cannot be half-closed, and a streaming response ends when the client closes.
             return None
         cycle.keep_alive = False
         return True
@@ -101,14 +103,14 @@ class LimitedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self.transport.is_closing():
             return
-        # Count raw bytes before parsing, to catch headers without an end, trailers, and one-byte chunks.
+        # Count raw bytes before parsing. That limits headers without an end, trailers, and chunks of one byte.
         if self._heading and self._head > self.limits.header_bytes:
             detail = f"the request's headers are larger than the {self.limits.header_bytes} bytes accepted."
             self._refuse(431, "request_header_too_large", detail, "Request Header Fields Too Large")
         elif self._raw > CHUNKING * self.limits.body_bytes + self.limits.header_bytes:
             self._end()
         elif self._timer is None and self._heading and self.timeout_keep_alive_task is None and self._idle:
-            # The start of a request on an idle connection.
+            # A request begins on an idle connection.
             self._arm(self.limits.header_s)
 
     @property
@@ -167,7 +169,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, code: str, detail: str, phrase: str) -> None:
         log.warning("connection refused: %s", detail)
-        # Write nothing into the middle of another response, nor after this request's own.
+        # Do not write into the middle of another response, or after the response to this request.
         unanswered = self._idle if self._heading else not (self.cycle.response_started or self.pipeline)
         if unanswered:
             self.transport.write(refusal(status, code, detail, phrase))

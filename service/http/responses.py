@@ -1,4 +1,4 @@
-"""Responses without the framework's validation, which would cost more than parsing the request."""
+"""Responses without the validation of the framework, which would take more time than parsing the request."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def json_response(body: Mapping[str, Any]) -> Response:
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Turn every error that a route raises into a problem document."""
+    """Add handlers that convert every error raised in a route to a problem document."""
 
     def answer(request: Request, status: int, code: str, detail: str) -> Response:
         return problem(status, code, detail, request_id=request.state.request_id, path=request.url.path)

@@ -1,4 +1,4 @@
-"""uvicorn with this project's configuration: connection limits, its own listening socket, signals, TLS."""
+"""uvicorn, configured for this project: connection limits, listening socket, signals, and TLS."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def listen(settings: Settings) -> socket.socket:
             f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}. Choose another address "
             "with --host and --port, or stop the program that uses this one."
         ) from error
-    # Accepted connections inherit this: the kernel drops a peer that does not acknowledge its response.
+    # Accepted connections inherit this option: the kernel drops a connection whose peer does not acknowledge data.
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(settings.limits.write_s * 1000))
     listener.listen(BACKLOG)
@@ -50,7 +50,7 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
-    """Return uvicorn's configuration with the limits, TLS and drain time of ``settings``.
+    """Return the configuration of uvicorn, with the limits, TLS and drain time in ``settings``.
 
     Raises:
         ConfigError: a TLS file cannot be used.
@@ -65,14 +65,14 @@ def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=settings.limits.idle_s,
-        # The remaining time is for the pool and the cameras.
+        # The two remaining seconds are for the pool and the cameras.
         timeout_graceful_shutdown=max(1, int(settings.drain_s) - 2),
     )
 
 
 class _Config(uvicorn.Config):
-    """uvicorn's configuration with our own TLS context: uvicorn's prompts for pass phrases on the terminal and
-    raises file errors without the file's name."""
+    """Configuration of uvicorn with our own TLS context. uvicorn's would ask for pass phrases on the terminal, and its
+    errors do not name the file."""
 
     def __init__(self, context: ssl.SSLContext | None, app: FastAPI, **options: Any) -> None:
         super().__init__(app, **options)
@@ -84,8 +84,11 @@ class _Config(uvicorn.Config):
 
 
 class Server(uvicorn.Server):
-    """Server with callbacks. ``announce`` gets the URL when the server listens, possibly before the model is loaded.
-    ``reload`` is called on SIGHUP. Each of ``stopping`` is called before the server waits for its requests to end."""
+    """Server with callbacks.
+
+    ``announce``: called with the URL when the server listens, possibly before the model is loaded. ``reload``: called
+    on SIGHUP. ``stopping``: functions called before the server waits for running requests.
+    """
 
     def __init__(
         self,
@@ -113,7 +116,8 @@ class Server(uvicorn.Server):
         return f"{scheme}://{shown}:{self._listener.getsockname()[1]}"
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until a signal or `stop_failed`; outside the main thread, until ``should_exit`` is set."""
+        """Serve until a signal arrives or `stop_failed` is called. Outside the main thread, serve until ``should_exit``
+        is set."""
         signals = threading.current_thread() is threading.main_thread()
         previous = signal.signal(signal.SIGHUP, self._hangup) if signals else None
         try:
@@ -136,8 +140,8 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     def stop_failed(self) -> None:
-        """End the process because the engine cannot start. Callable from any thread."""
-        # Not by a signal: uvicorn raises it again at the end, and a service manager takes SIGTERM for a clean stop.
+        """Make the process end because the engine cannot start. Thread-safe."""
+        # Do not use a signal: uvicorn raises it again at the end, and a service manager takes SIGTERM for a clean stop.
         self.failed = True
         self.should_exit = True
 

@@ -1,4 +1,4 @@
-"""The kiosk daemon: one process that owns a rig, decides on the person in front of it, and controls the door."""
+"""The kiosk daemon: one process that runs a rig, decides on the person in front of it, and controls the door."""
 
 __all__ = ["main"]
 

@@ -1,8 +1,8 @@
 """Outputs that receive a decision only after it has been written to the audit log and signed.
 
-Writing waits for the disk, so a separate thread between the loop and the outputs does it, in order. If a required log
-cannot be written, the outputs get the decision as ``uncertain`` with the reason ``audit_unavailable``. If the disk
-hangs, no decision gets through; one that gets through late has expired.
+Writing waits for the disk, so a separate thread between the loop and the outputs writes the decisions, in order. If a
+required log cannot be written, the outputs get the decision as ``uncertain`` with the reason ``audit_unavailable``. If
+the disk hangs, no decision reaches the outputs, and one that reaches them late has expired.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ WITHHELD = "audit_unavailable"
 
 
 def decision_answer(outcome: SessionOutcome, loaded: LoadedModel, *, expose_score: bool) -> Mapping[str, Any]:
-    """Return a session's decision in the form of a ``POST /liveness`` response, for the audit log and attestations.
+    """Return the decision of a session in the form of a ``POST /liveness`` response.
 
-    ``request_id`` is the session's id, which is also the event's ``id``.
+    It is for the audit log and attestations. Its ``request_id`` is the id of the session, which is also the ``id`` of
+    the event.
     """
     return {
         "contract_version": CONTRACT_VERSION,
@@ -47,9 +48,9 @@ def decision_answer(outcome: SessionOutcome, loaded: LoadedModel, *, expose_scor
 
 
 class AuditedOutputs(Outputs):
-    """Outputs that get each decision after it was written to the log of ``trail`` and signed.
+    """Outputs that get each decision after it has been written to the log of ``trail`` and signed.
 
-    ``place``: the door's name in the log. Closing the outputs closes the log.
+    ``place``: name of the door in the log. Closing the outputs closes the log too.
     """
 
     def __init__(self, channels: list[Channel], health: Health, trail: DecisionTrail, *, place: str) -> None:
@@ -67,12 +68,12 @@ class AuditedOutputs(Outputs):
         self._queue.put(event)
 
     def stuck_s(self) -> float:
-        """Return how long the current decision has waited for the disk, in seconds; 0 without one."""
+        """Return how long the current decision has been waiting for the disk, in seconds; 0 without one."""
         since = self._busy_since
         return (time.monotonic_ns() - since) / 1e9 if since is not None else 0.0
 
     def waiting(self) -> int:
-        """Return how many events wait, here and in the outputs."""
+        """Return the number of events waiting here and in the outputs."""
         return self._queue.waiting + super().waiting()
 
     def close(self, timeout_s: float) -> None:
@@ -85,7 +86,7 @@ class AuditedOutputs(Outputs):
     def _run(self) -> None:
         try:
             while not self._queue.closed:
-                # Expired decisions are written to the log too; the outputs drop them.
+                # Expired decisions are also written to the log; the outputs drop them.
                 event = self._queue.get(PROBE_S, keep_expired=True)
                 if event is None:
                     self._probe()
@@ -105,7 +106,8 @@ class AuditedOutputs(Outputs):
         except AdsnError as error:
             self._failed("critical", error.message)
         except Exception as error:
-            # A bug must not open a door either. Its message may contain anything, so only its type is logged.
+            # A bug must not open a door either. The message of the exception may contain anything, so only its type is
+            # logged.
             log.error("a decision could not be written to the audit log: %s", type(error).__name__)
             self._failed("critical", f"{type(error).__name__} while writing a decision to the audit log.")
         finally:
@@ -114,7 +116,10 @@ class AuditedOutputs(Outputs):
         return replace(event, decision="uncertain", reasons=(WITHHELD,))
 
     def _corrected(self, event: Event) -> Event:
-        """Correct a state change that names a withheld decision: the outputs got ``uncertain`` instead."""
+        """Return the state change with the decision that the outputs got.
+
+        Instead of a withheld decision they got ``uncertain``.
+        """
         data = event.data
         if event.kind == "state" and data.get("session") == self._withheld and data.get("cause") in DECISIONS:
             return replace(event, data={**data, "cause": "uncertain"})
@@ -132,7 +137,7 @@ class AuditedOutputs(Outputs):
             self._passed()
 
     def _sign(self, event: Event) -> str | None:
-        """Return the attestation. It expires no later than the decision, rounded down to a whole second."""
+        """Return the attestation. Its expiry is that of the decision or earlier, rounded down to a whole second."""
         attester = self._trail.attester
         if attester is None or event.answer is None or event.expires_ns is None:
             return None
@@ -141,7 +146,7 @@ class AuditedOutputs(Outputs):
         return attester.attest(event.answer, None, int(now), until) if until > int(now) else None
 
     def _probe(self) -> None:
-        """Try to write to a log that failed. Without this, an idle kiosk would stay not ready."""
+        """Try to write to a log that has failed. Otherwise an idle kiosk would never become ready again."""
         written = self._trail.log
         if not self._failing or written is None:
             return

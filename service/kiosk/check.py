@@ -1,4 +1,4 @@
-"""Checks of the settings before anything is opened, for ``--check-config`` and every start of ``adsn-kiosk``."""
+"""Check the settings before anything is opened, for ``--check-config`` and at every start of ``adsn-kiosk``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check(settings: KioskSettings) -> None:
     """Check everything that can be checked without opening a camera, a GPIO line, a connection or an engine.
 
     Raises:
-        ConfigError: a setting is wrong; the message gives the setting, its value and what to do.
+        ConfigError: a setting is wrong. The message gives the setting, its value and what to do.
     """
     check_outputs(settings)
     check_trust(settings.attestation, settings.audit)
@@ -30,10 +30,10 @@ def check(settings: KioskSettings) -> None:
 
 
 def check_outputs(settings: KioskSettings) -> None:
-    """Check what the outputs need: packages, files, a program, and folders for logs.
+    """Check that everything the outputs need exists: packages, files, a program, and folders for logs.
 
     Raises:
-        ConfigError: one of them is missing or unusable, or the console would be open to other hosts without a key.
+        ConfigError: something is missing or unusable, or other hosts could use the console without a key.
     """
     page_settings(settings)
     if settings.mqtt is not None:

@@ -24,7 +24,7 @@ from service.outputs.base import Event, boottime_ns
 if TYPE_CHECKING:
     from service.kiosk.config import KioskSettings
 
-# Heavy modules are imported where they are used, because --lock-door must start fast.
+# Large modules are imported where they are used, because --lock-door must start fast.
 
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).")]
 CheckConfig = Annotated[
@@ -41,7 +41,7 @@ END_S = 4.5
 
 
 class ConsoleChannel:
-    """Writes events to standard output, for the demo."""
+    """Channel that writes events to standard output, for the demo."""
 
     name = "print"
 
@@ -104,12 +104,13 @@ def kiosk(
     code = serve(settings, demo)
     logging.shutdown()
     sys.stdout.flush()
-    # Everything is closed. A driver's or engine's thread that still runs would abort in the interpreter's shutdown.
+    # Everything is closed. A thread of a driver or engine that is still running would abort the process when the
+    # interpreter shuts down.
     os._exit(code)
 
 
 def serve(settings: KioskSettings, demo: bool) -> int:
-    """Run the daemon until a signal arrives and return its exit code."""
+    """Run the daemon until a signal arrives, and return its exit code."""
     from runtime.face.open import open_detector
     from runtime.liveness.open import LoadedModel, open_pipeline
     from runtime.pairing.rig import Rig
@@ -130,7 +131,8 @@ def serve(settings: KioskSettings, demo: bool) -> int:
 
     def end(*_: object) -> None:
         if not stop.is_set():
-            # Never cancelled: a thread that hangs must not exceed the time that systemd allows.
+            # This timer is never cancelled, so that even with a hanging thread the process ends within the time that
+            # systemd allows.
             guard = threading.Timer(END_S, os._exit, (FAILURE,))
             guard.daemon = True
             guard.start()
@@ -143,7 +145,7 @@ def serve(settings: KioskSettings, demo: bool) -> int:
 
 
 def demo_rig(species: str, seed: int) -> Mapping[str, Any]:
-    """Return settings of simulated cameras that people and attacks visit in turn.
+    """Return settings of simulated cameras, in front of which people and attacks appear in turn.
 
     Raises:
         ConfigError: a species is unknown.
@@ -158,7 +160,7 @@ def demo_rig(species: str, seed: int) -> Mapping[str, Any]:
 
 
 def require_rig(settings: KioskSettings) -> None:
-    """Raise `ConfigError` if no cameras are configured."""
+    """Check that cameras are configured; otherwise raise `ConfigError`."""
     if not settings.rig.configured:
         raise ConfigError(
             "no cameras are configured. Name them in the section [rig] of a settings file (see adsn-kiosk "

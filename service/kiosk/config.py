@@ -1,4 +1,4 @@
-"""The kiosk's settings: a TOML file, secrets, ``ADSN_KIOSK_`` environment variables, command-line options."""
+"""Settings of the kiosk, from a TOML file, secrets, ``ADSN_KIOSK_`` environment variables and command-line options."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from service.kiosk.state_machine import KioskRule
 
 PREFIX = EnvironmentPrefix("ADSN_KIOSK_")
 SHARED = ("ADSN_BUNDLE", "ADSN_BUNDLE_KEY")
-"""Variables that all programs of this project share."""
+"""Environment variables that all programs of this project share."""
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
-"""Names become levels of MQTT topics, so characters with a meaning in topics are not allowed."""
+"""Pattern of a name. Names become levels of MQTT topics, so characters with a special meaning in topics are not
+allowed."""
 TOPIC = r"^[^/+#$\x00-\x20\x7f][^+#\x00-\x20\x7f]{0,199}$"
 """Where published topics begin: no wildcard, no blank, and not the broker's own `$SYS`."""
 
@@ -72,7 +73,7 @@ class DecisionSettings(Section):
     )
 
     def rule(self) -> KioskRule:
-        """Return the state machine's rule. Raises ValueError if values contradict each other."""
+        """Return the rule for the state machine. Raises ValueError if values contradict each other."""
         return KioskRule(
             max_age_ns=int(self.max_age_s * SECOND),
             absent_ns=int(self.absent_s * SECOND),
@@ -87,7 +88,7 @@ class DecisionSettings(Section):
         )
 
     def evidence(self) -> EvidenceRule:
-        """Return the evidence rule. Raises ValueError for impossible values."""
+        """Return the rule for the evidence. Raises ValueError if values are out of range or contradict each other."""
         return EvidenceRule(
             min_pairs=self.min_pairs,
             deadline_ns=int(self.deadline_s * SECOND),
@@ -326,7 +327,7 @@ def read_kiosk_settings(
     """Read the settings from the file at ``path``, systemd credentials, the environment and ``options`` (dotted keys).
 
     Raises:
-        ConfigError: entries are wrong; the message names all of them.
+        ConfigError: entries are wrong. The message names all of them.
     """
     own = {name: value for name, value in environ.items() if name.startswith(PREFIX.text)}
     own |= {name.replace("ADSN_", PREFIX.text): environ[name] for name in SHARED if name in environ} | own

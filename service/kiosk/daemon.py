@@ -1,4 +1,4 @@
-"""The kiosk daemon: starts, supervises and stops all parts in order."""
+"""The kiosk daemon: start, supervise and stop all components in order."""
 
 from __future__ import annotations
 
@@ -39,15 +39,16 @@ from service.process.systemd import Notifier
 log = logging.getLogger("adsn.kiosk")
 
 STOP_S = 2.0
-"""Time in which outputs, cameras and the page must stop, all at once, in seconds."""
+"""Time limit, in seconds, for stopping the outputs, the cameras and the page, which happens in parallel."""
 EXTEND_S = 30.0
 EXTEND_EVERY_S = 5.0
 BUILD_LIMIT_S = 1800.0
-"""A first engine build may take minutes; after this time, in seconds, it is considered hung."""
+"""Time in seconds after which the start of the engine is considered hung. Building an engine for the first time may
+take minutes."""
 
 
 class Daemon:
-    """One kiosk. ``feed``: pairs, not started yet. ``load``: opens the pipeline and may take minutes.
+    """One kiosk. ``feed``: source of pairs, not started yet. ``load``: opens the pipeline, which may take minutes.
 
     Raises:
         ConfigError: an output or the page cannot be set up.
@@ -73,7 +74,8 @@ class Daemon:
         self.health.raise_("starting", "critical", "no pair has been assessed yet.")
         self._hub = EventHub()
         self._watched = PageChannel(self._hub, boottime_ns)
-        # Before the outputs, so that a log in use by another process or an unreadable key ends the start here.
+        # Open the log before the outputs, so that the start ends here if another process uses it or the key cannot be
+        # read.
         self._trail = open_trail(settings.attestation, settings.audit)
         self.outputs = Outputs([])
         self.outputs = self._open_outputs(channels)
@@ -94,14 +96,14 @@ class Daemon:
             self.monitor.start()
             if self._wait_for_engine(stop):
                 if self.page is not None:
-                    # Before the cameras are ready: where they are not, the page shows why.
+                    # Log the address even before the cameras are ready: if they are not, the page shows why.
                     log.info("console: %s/console", self.page.url)
                 self._decide(stop)
         finally:
             clean = self._end()
         error = self._loaded.exception() if self._loaded.done() else None
         if error is not None:
-            # Last, so that it is what a person sees.
+            # This is logged last, so that it is the line that the operator sees.
             log.error("the engine cannot start: %s", error if isinstance(error, AdsnError) else type(error).__name__)
         return 1 if self._crashed or not clean else 0
 
@@ -125,21 +127,21 @@ class Daemon:
         app = create_app(
             settings,
             lambda: with_borrowed_engine(self._loaded.result()),
-            # The daemon says it, once everything has ended.
+            # The daemon logs the failure itself once everything has ended.
             on_failure=lambda error: None,
             feed=self._feed,
             hub=self._hub,
             health=self.health,
             metrics=metrics,
-            # Decisions over the page are signed and logged like those for the door.
+            # Decisions requested through the page are signed and logged like those for the door.
             trail=self._trail,
         )
         return PageServer(app, settings)
 
     def _wait_for_engine(self, stop: threading.Event) -> bool:
-        """Wait for the engine and return whether it is available.
+        """Wait for the engine, and return whether it is available.
 
-        Meanwhile ``stop`` is honoured and systemd's start timeout is extended.
+        Returns early if ``stop`` is set. Extends systemd's start timeout while waiting.
         """
 
         def load() -> None:
@@ -167,9 +169,9 @@ class Daemon:
         return True
 
     def _decide(self, stop: threading.Event) -> None:
-        """Run the loop in a thread, so that the main thread can handle signals even if an engine blocks."""
+        """Run the loop in a thread, so that the main thread can handle signals even while an engine blocks."""
         loaded, own = self._loaded.result(), self._settings.decision
-        # A warning, so that the model's limits (in its summary) are visible in the log.
+        # Logged as a warning, so that the limitations of the model, which are in its summary, are visible in the log.
         log.warning("model %s %s: %s", loaded.manifest.name, loaded.manifest.version, loaded.manifest.summary)
         warn_of_model(loaded)
         moved = partial(self.health.set, "camera_moved", "warning")
@@ -207,7 +209,7 @@ class Daemon:
             self._crashed = True
 
     def _end(self) -> bool:
-        """Stop everything in parallel within `STOP_S` and return whether all parts stopped."""
+        """Stop all components in parallel within `STOP_S`, and return whether all of them stopped."""
         self._notifier.send("STOPPING=1", "STATUS=stopping")
         self.monitor.close()
         ends: list[Callable[[], None]] = [self._feed.close, lambda: self.outputs.close(STOP_S)]

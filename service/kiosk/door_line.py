@@ -1,7 +1,8 @@
-"""The relay line: opening it for the daemon, and locking it after the daemon has ended for any reason.
+"""The GPIO line of the door relay: open it for the daemon, and lock it after the daemon has ended for any reason.
 
-The daemon writes a note of the line that it uses, so that a later mistake in the settings cannot keep that door open.
-Without a note, only the line is read from the settings. The module imports little, because locking must be fast.
+The daemon notes in a file which line it uses, so that a later mistake in the settings cannot keep the door open.
+Without this note, the line is read from the settings, and nothing else is. The module imports little, because locking
+must be fast.
 """
 
 from __future__ import annotations
@@ -43,21 +44,21 @@ class DoorSettings(BaseModel):
 
 
 def open_line(found: LineSettings) -> GpiodLine:
-    """Open the line, locked. Raises the same errors as `GpiodLine`."""
+    """Open the line in the locked state. Raises the same errors as `GpiodLine`."""
     return GpiodLine(found.chip, found.line, found.active_low)
 
 
 def open_door_line(found: LineSettings, environ: Mapping[str, str] = os.environ) -> GpiodLine:
     """Open the line for the daemon, locked, and note it in systemd's ``RUNTIME_DIRECTORY``, which lasts for this run.
 
-    Raises the same errors as `GpiodLine`. If the note cannot be written, this is logged, and locking later relies on
-    the settings.
+    That folder exists only during this run of the daemon. If the note cannot be written, this is logged, and locking
+    relies on the settings. Raises the same errors as `GpiodLine`.
     """
     note = _note(environ)
     if note is not None:
         chosen = LineSettings(chip=found.chip, line=found.line, active_low=found.active_low)
         try:
-            # Atomically, and before the line is opened: a partial note would be useless.
+            # Write the note before the line is opened, and atomically, because a partial note would be useless.
             write_atomically(note, chosen.model_dump_json().encode())
         except OSError as error:
             log.warning("the note of the relay line could not be written to %s: %s", note, error.strerror)
@@ -65,14 +66,14 @@ def open_door_line(found: LineSettings, environ: Mapping[str, str] = os.environ)
 
 
 def read_line(path: Path | None, environ: Mapping[str, str]) -> LineSettings | None:
-    """Return the line that the daemon noted, otherwise the one in the settings, or None if there is neither.
+    """Return the line that the daemon noted, or else the one in the settings, or None if there is neither.
 
     Raises:
         ConfigError: there is no note, and the settings file cannot be read, is not TOML, or has an invalid line.
     """
     note = _note(environ)
     if note is not None:
-        # The note may be missing or damaged. ValidationError also covers invalid JSON.
+        # The note may be missing or damaged. pydantic raises ValidationError for invalid JSON too.
         with contextlib.suppress(OSError, ValidationError):
             return LineSettings.model_validate_json(note.read_bytes())
     own = {name: value for name, value in environ.items() if name.startswith(PREFIX.text)}
@@ -80,10 +81,12 @@ def read_line(path: Path | None, environ: Mapping[str, str]) -> LineSettings | N
 
 
 def lock(found: LineSettings | None) -> None:
-    """Drive the line to locked and release it. The kernel may have kept the daemon's last level.
+    """Drive the line to locked and release it.
+
+    This is needed because the kernel may have kept the last level set by the daemon.
 
     Raises:
-        ConfigError: the line cannot be driven; the message says why.
+        ConfigError: the line cannot be driven. The message says why.
     """
     if found is None:
         return

@@ -1,4 +1,4 @@
-"""Detects frozen and covered cameras from their frames.
+"""Detect frozen and covered cameras from their frames.
 
 Noise makes every exposure different, so an identical frame means a stuck buffer or injected frames. A frame without any
 structure means that a lid, a hand or a shutter covers the lens.
@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 from runtime.core.values import MODALITIES, Modality, Pair
 
 STEP = 8
-"""Only every eighth row and column is compared, which takes 0.01 ms per frame."""
+"""Only every `STEP`-th row and column is compared, which takes 0.01 ms per frame."""
 REPEATS = 5
 FLAT_LEVELS = 3.0
-"""Standard deviation in grey levels. A closed shutter gives 0, a covered lens next to its emitter a flat 255, and rooms
-in infrared tens (reports of Howdy and irlume users)."""
+"""Standard deviation in grey levels below which a frame counts as flat. A closed shutter gives 0. So does a covered
+lens next to its emitter, whose frame is 255 everywhere. IR frames of rooms have tens (reports from users of Howdy and
+irlume)."""
 FLAT_NS = 1_000_000_000
 
 
 class FrozenImageWatch:
-    """Compares each pair with the previous one. Not thread-safe."""
+    """Watch for frozen and flat frames that compares each pair with the previous one. Not thread-safe."""
 
     def __init__(self) -> None:
         self._last: dict[Modality, NDArray[Any]] = {}
@@ -43,7 +44,7 @@ class FrozenImageWatch:
             image: NDArray[Any] | None = getattr(pair, modality)
             if image is None:
                 continue
-            # Copied, because sources reuse buffers. A part is enough: noise makes it differ as surely as the whole.
+            # Copied, because sources reuse buffers. A part of the frame is enough, because noise is everywhere.
             part = image[::STEP, ::STEP].copy()
             last = self._last.get(modality)
             # A uniform frame, such as black in the dark, may repeat legitimately.
@@ -57,7 +58,7 @@ class FrozenImageWatch:
     def conditions(self, pair: Pair, now_ns: int) -> Mapping[tuple[str, str], str]:
         """Return (condition, modality) → detail. Call it after `repeated`, once for each pair.
 
-        A flat RGB frame is not reported: the room may be dark, and IR leads then.
+        A flat RGB frame is not reported, because the room may be dark. The face is then found in IR.
         """
         found: dict[tuple[str, str], str] = {}
         for modality, repeats in self._repeats.items():

@@ -1,4 +1,5 @@
-"""The kiosk's loop: take the newest pair, score it, decide, publish. It runs in one thread and never waits for I/O."""
+"""The loop of the kiosk: take the newest pair, score it, decide, publish. It runs in one thread and never waits for
+I/O."""
 
 from __future__ import annotations
 
@@ -25,16 +26,16 @@ from service.process.systemd import Notifier
 log = logging.getLogger("adsn.kiosk")
 WAIT_S = 0.1
 GUIDANCE_NS = SECOND // 2
-"""Shortest interval between guidance events (come closer, more light)."""
+"""Minimum interval between guidance events (come closer, more light)."""
 
 
 class PairAssessor(Protocol):
-    """Interface for assessing pairs, implemented by `service.kiosk.scoring.RigAssessor`."""
+    """Assessor of pairs, implemented by `service.kiosk.scoring.RigAssessor`."""
 
     def assess(self, captured: CapturedPair, now_ns: int) -> StreamAssessment: ...
     def reset(self) -> None: ...
     def self_test(self, pair: Pair) -> None:
-        """Run the network on a pair without a face, so that readiness means that the whole pipeline has run."""
+        """Run the network on a pair, even without a face, so that "ready" means that the whole pipeline has run."""
         ...
 
 
@@ -42,8 +43,9 @@ class PairAssessor(Protocol):
 class LoopCounters:
     """Counters of the loop, written by its thread and read by any thread.
 
-    ``busy_since``: start time of the assessment in progress, None between pairs. ``missed``: pairs replaced by newer
-    ones. ``last_latency_ns``: time from the last pair's completion to the end of its assessment.
+    ``busy_since``: start time of the assessment in progress, None between pairs. ``missed``: number of pairs that were
+    not assessed because a newer pair replaced them. ``last_latency_ns``: for the last pair, time from its completion to
+    the end of its assessment.
     """
 
     pairs: int = 0
@@ -58,8 +60,8 @@ class LoopCounters:
 class Listeners:
     """Receivers of the loop's results.
 
-    ``trace``: called with each assessed pair as the page shows it; must return at once. ``latency``: called with the
-    time from a pair's completion to the end of its assessment, in nanoseconds.
+    ``trace``: called with each assessed pair in the form that the page shows; must return at once. ``latency``: called
+    for each pair with the time from its completion to the end of its assessment, in nanoseconds.
     """
 
     outputs: Outputs
@@ -70,9 +72,9 @@ class Listeners:
 
 
 class KioskLoop:
-    """Drives a `KioskStateMachine` with the pairs of ``feed``.
+    """Loop that drives a `KioskStateMachine` with the pairs of ``feed``.
 
-    ``assessor``: assesses a pair. ``fault``: returns the rig's current fault, empty without one.
+    ``assessor``: assesses each pair. ``fault``: returns the name of the rig's current fault, or an empty string.
     """
 
     def __init__(
@@ -145,19 +147,20 @@ class KioskLoop:
             self._trace(self._events.trace(captured, assessed, self._kiosk, self.counters.last_latency_ns or 0))
 
     def _look_at_pictures(self, pair: Pair) -> bool:
-        """Report the cameras' conditions and return whether a camera repeated a frame."""
+        """Report frozen and covered cameras, and return whether a camera repeated a frame."""
         repeated = self._pictures.repeated(pair)
         self._cameras.report(self._pictures.conditions(pair, time.monotonic_ns()))
         return bool(repeated)
 
     def _failed(self, error: Exception) -> None:
-        """Handle a pair that could not be assessed: end the session without a decision and go on with the next pair."""
+        """Handle a pair that could not be assessed: end the session without a decision, and go on."""
         self.counters.errors += 1
         name = "engine_failing" if isinstance(error, EngineError) else "judging_failing"
         if isinstance(error, AdsnError):
             detail, cause = error.message, error.code
         else:
-            # A bug: its location is logged, throttled. Its message may contain anything, so it is not.
+            # This is a bug. Its location is logged, at limited frequency. Its message is not, because it may contain
+            # anything.
             detail, cause = f"{type(error).__name__} while assessing a pair.", "internal_error"
             if self.counters.errors in (1, 10) or self.counters.errors % 1000 == 0:
                 log.error("%d pairs could not be assessed: %s", self.counters.errors, _place_of(error))
@@ -171,7 +174,7 @@ class KioskLoop:
             self._health.clear("starting")
             self._notifier.send("READY=1")
             log.info("ready: the first pair has been assessed")
-        # Only here, where a pair has passed through the whole pipeline.
+        # Reset the watchdog only here, where a pair has passed through the whole pipeline.
         self._notifier.send("WATCHDOG=1")
         latency = time.monotonic_ns() - captured.t_emitted_ns
         self.counters.last_latency_ns = latency
@@ -195,6 +198,6 @@ class KioskLoop:
 
 
 def _place_of(error: Exception) -> str:
-    """Return an error's type and the files and lines of its traceback."""
+    """Return the type of an error, and the files and lines of its traceback."""
     places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
     return f"{type(error).__name__} at {' < '.join(reversed(places))}"

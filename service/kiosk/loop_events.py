@@ -1,4 +1,4 @@
-"""Events of the kiosk's loop: decisions, state changes, guidance, and assessed pairs for the page."""
+"""Events from the loop of the kiosk: decisions, state changes, guidance, and assessed pairs for the page."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from service.outputs.base import Event, boottime_ns, utc_now
 
 @dataclass(frozen=True, slots=True)
 class LoopEvents:
-    """Creates the events of one door.
+    """Factory for the events of one door.
 
-    ``place``: members that name the door. ``expose_score``: whether events carry scores. ``threshold``: the model's
-    threshold. ``answer``: returns a decision in the form that is logged and signed, or None.
+    ``place``: members that identify the door. ``expose_score``: whether events include scores. ``threshold``: threshold
+    of the model. ``answer``: returns a decision in the form that is logged and signed, or None.
     """
 
     place: Mapping[str, str] = field(default_factory=dict)
@@ -45,7 +45,8 @@ class LoopEvents:
             data,
             outcome.decision,
             outcome.reasons,
-            # Frame times stop during suspend (CLOCK_MONOTONIC); the outputs' clock (CLOCK_BOOTTIME) does not.
+            # The clock of frames (CLOCK_MONOTONIC) stops during suspend; the clock of the outputs (CLOCK_BOOTTIME) does
+            # not.
             boottime_ns() + outcome.expires_ns - now_ns,
             self.answer(outcome),
         )

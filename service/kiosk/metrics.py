@@ -1,4 +1,4 @@
-"""The kiosk's metrics on ``/metrics``, in addition to the service's."""
+"""Metrics of the kiosk on ``/metrics``, in addition to those of the service."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ STATES = ("idle", "face", "deciding", "decided", "cool_down", "locked")
 
 
 class KioskCollector(Collector):
-    """Collects states, decisions, outputs and latencies. All but the latencies are read at each scrape.
+    """Collector of states, decisions, outputs and latencies. All but the latencies are read at each scrape.
 
-    The service exports the conditions.
+    Conditions are exported by the service.
     """
 
     def __init__(self, health: Health, counters: LoopCounters, state: Callable[[], str], outputs: Outputs) -> None:
         self._health, self._counters, self._state = health, counters, state
         self._outputs = outputs
-        # Not registered, because `collect` yields it.
+        # Not registered, because `collect` yields its samples.
         self._latency = Histogram(
             "adsn_kiosk_latency_seconds",
             "Time from a pair's completion to the end of its assessment.",
@@ -34,7 +34,7 @@ class KioskCollector(Collector):
         )
 
     def add_latency(self, ns: int) -> None:
-        """Add one pair's latency to the histogram."""
+        """Add the latency of one pair to the histogram."""
         self._latency.observe(ns / 1e9)
 
     def collect(self) -> Iterator[Metric]:

@@ -1,7 +1,7 @@
-"""Monitors the kiosk from its own thread, so that it notices when other threads hang.
+"""Monitor the kiosk from a separate thread, in order to notice when other threads hang.
 
-It turns the rig's status into health conditions, detects pairs whose assessment takes too long, and sends a status line
-to systemd. It never resets systemd's watchdog: only an assessed pair does, in `service.kiosk.loop`.
+The monitor converts the status of the rig to health conditions, detects pairs whose assessment takes too long, and
+sends a status line to systemd. It never resets systemd's watchdog; only an assessed pair does, in `service.kiosk.loop`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ STUCK_NS = SECOND
 STUCK_S = 1.0
 STATUS_NS = 2 * SECOND
 STARTING = frozenset({"starting", "engine_starting", "camera_opening"})
-"""Conditions of a healthy start. A camera that cannot be opened is ``camera_lost``."""
+"""Conditions that occur at every start. (A camera that cannot be opened has a different one, ``camera_lost``.)"""
 
 
 class Monitor:
-    """Watches ``feed`` and the loop's ``counters``.
+    """Monitor of ``feed`` and of the ``counters`` of the loop.
 
-    ``show``: called every second with the rig's status. ``writing_s``: returns how long a decision has waited for the
-    audit log's disk, in seconds.
+    ``show``: called every second with the status of the rig. ``writing_s``: returns how long a decision has been
+    waiting for the disk of the audit log, in seconds.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class Monitor:
         self._thread.start()
 
     def fault(self) -> str:
-        """Return the name of the rig's current fault, empty without one. Safe to call from any thread.
+        """Return the name of the rig's current fault, or an empty string. Thread-safe.
 
-        A fault counts from the moment it begins, even between two rounds, and until its health condition is cleared:
-        while a condition says that nothing can be decided, nothing is decided.
+        A fault is reported as soon as it begins, even between two rounds of checks, and until its health condition is
+        cleared. So nothing is decided while a condition says that nothing can be decided.
         """
         now = rig_conditions(self._feed.status(), time.monotonic_ns(), self._started)
         return next((name for name, _ in (*now, *self._rig.raised)), "")
@@ -79,7 +79,7 @@ class Monitor:
             self._notifier.send(f"STATUS={self.words(status)}")
 
     def words(self, status: FeedStatus) -> str:
-        """Return the kiosk's status in one line."""
+        """Return the status of the kiosk in one line."""
         skew = "unknown" if status.skew_ms is None else f"{status.skew_ms:.1f} ms"
         worst = self._health.conditions[:1]
         trouble = f"; {worst[0].name}: {worst[0].detail}" if worst else ""
@@ -102,10 +102,10 @@ class Monitor:
 
 
 def log_condition(condition: Condition, raised: bool) -> None:
-    """Log a condition that was raised or cleared. Used as a listener of `Health`."""
+    """Log that a condition was raised or cleared. Used as a listener of `Health`."""
     name = f"{condition.name} ({condition.subject})" if condition.subject else condition.name
     if condition.name in STARTING:
-        # Every start passes through these, so they are no errors; the line that says ready ends them.
+        # These conditions occur at every start, so they are not logged as errors.
         log.log(logging.INFO if raised else logging.DEBUG, "%s: %s", name, condition.detail if raised else "over")
     elif not raised:
         log.info("recovered: %s", name)

@@ -1,4 +1,4 @@
-"""What the kiosk's page shows beside the cameras: the door, its state, its outputs and its last decisions."""
+"""Information about the door on the kiosk's page: its state, its outputs and its last decisions."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from service.outputs.base import Channel, Event
 
 DECISIONS_KEPT = 5
 SHOWN = ("id", "time", "decision", "reasons")
-"""Members of a decision that the page gets again later. Without score, attestation and expiry, so that no copy of it
-can be mistaken for a permit."""
+"""Members of a past decision that are sent to the page. Score, attestation and expiry are left out, so that a copy
+cannot be mistaken for a permit."""
 
 
 class PageChannel:
-    """Passes events to the page's viewers and keeps the last decisions for those who come later.
+    """Channel that passes events to the viewers of the page.
 
-    The hub never blocks, so this channel needs no thread.
+    It keeps the last decisions for viewers who open the page later. The hub never blocks, so this channel needs no
+    thread.
     """
 
     name = "page"
@@ -52,7 +53,7 @@ class PageChannel:
 def page_status(
     place: Mapping[str, str], state: str, channels: Iterable[Channel], health: Health, page: PageChannel
 ) -> Mapping[str, Any]:
-    """Return the event that tells the page about the door. ``place``: members that name it."""
+    """Return the event with the status of the door for the page. ``place``: members that identify the door."""
     failures = {c.subject: c.detail for c in health.conditions if c.name == "output_failing"}
     outputs = [
         {

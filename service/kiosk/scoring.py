@@ -1,4 +1,4 @@
-"""Assessment of the kiosk's pairs: the stream pipeline with the geometry of the open cameras."""
+"""Assess the pairs of the kiosk, using the stream pipeline and the geometry of the open cameras."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from service.liveness.rig_box_mapper import RigBoxMapper
 
 
 class RigAssessor:
-    """A `service.kiosk.loop.PairAssessor`. Not thread-safe.
+    """`service.kiosk.loop.PairAssessor` for a rig. Not thread-safe.
 
-    ``moved``: called once a second while faces are assessed, with a message if the cameras have moved, otherwise None.
+    ``moved``: called once a second while faces are assessed, with a message if the cameras have moved and with None
+    otherwise.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class RigAssessor:
         self._stream.reset()
 
     def self_test(self, pair: Pair) -> None:
-        """Run the network on the middle of a pair, whatever it shows, and discard the result.
+        """Run the network on the middle of the images of a pair, whatever they show, and discard the result.
 
         Raises:
             InferenceFailed, ModalityMissing: the network cannot be run.
@@ -75,7 +76,7 @@ class RigAssessor:
         self._pipeline.engine.infer(crops)
 
     def _follow_cameras(self) -> None:
-        """Use the geometry of the cameras that are open now."""
+        """Switch to the geometry of the cameras that are open now."""
         box_mapper = self._box_mappers.of(self._feed.status())
         if box_mapper is not self._box_mapper:
             self._box_mapper = box_mapper

@@ -1,4 +1,4 @@
-"""The kiosk's state machine: sessions, attempts, cool-down and lock-out. It has no clock and does no I/O.
+"""State machine of the kiosk: sessions, attempts, cool-down and lock-out. It has no clock and does no I/O.
 
 ::
 
@@ -6,10 +6,10 @@
       ▲             │ left, lost            │ left, lost          └─ too many attacks ─▶ locked ─▶ idle
       └─────────────┴───────────────────────┘
 
-A session begins when a face is near enough. It ends with exactly one decision, or with none if the person leaves or the
-rig fails. If the evidence is insufficient at the deadline (a screen is black in infrared), the decision is
-``uncertain``. After ``live`` no new session starts until the face has gone, so one person opens the door once. A face
-that never goes, such as one on a poster, blocks the kiosk only for ``again_ns``.
+A session begins when a face is near enough. It ends with exactly one decision, or without a decision if the person
+leaves or the rig fails. If the evidence is insufficient at the deadline (for example, because a screen is black in IR),
+the decision is ``uncertain``. After ``live`` no new session starts until the face has left, so that a person opens the
+door only once. A face that never leaves, such as one on a poster, blocks the kiosk only for ``again_ns``.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from runtime.liveness.evidence import Observation
 
 KioskState = Literal["idle", "face", "deciding", "decided", "cool_down", "locked"]
 EXPIRY_LIMIT_NS = 2 * SECOND
-"""Upper limit of a decision's lifetime, counted from the last frame that it used."""
+"""Maximum lifetime of a decision, counted from the last frame that it used."""
 
 AHEAD_NS = SECOND // 20
-"""Accepted error of mapped clocks and measured offsets: a frame may appear to be this far in the future."""
+"""Tolerance for errors of mapped clocks and measured offsets: a frame may appear to lie this far in the future."""
 
 DISTANT = frozenset({"face_too_small", "face_cropped"})
-"""Gates that passers-by fail; they do not start a session."""
+"""Codes of the gates that passers-by fail. A face that fails them does not start a session."""
 
 
 class EvidenceCollector(Protocol):
-    """Interface for accumulating evidence, implemented by `runtime.liveness.evidence.Evidence`."""
+    """Accumulator of evidence, implemented by `runtime.liveness.evidence.Evidence`."""
 
     def add(self, observation: Observation) -> Verdict | None: ...
     def expire(self, now_ns: int) -> Verdict | None: ...
@@ -46,11 +46,11 @@ class EvidenceCollector(Protocol):
 class KioskRule:
     """Rules of the state machine, with times in nanoseconds.
 
-    ``max_age_ns``: older pairs are ignored. ``absent_ns``: time without a face after which the person has left.
-    ``hold_ns``: time for which a decision is shown; ``cool_down_ns``: pause after it; ``again_ns``: further pause after
-    ``live`` while the face does not leave. ``attempts``: number of attacks within ``window_ns`` that locks the kiosk
-    for ``lock_ns``; 0 disables the lock-out. ``count_uncertain``: count ``uncertain`` sessions as attacks.
-    ``expiry_ns``: time from a decision's last frame to its expiry.
+    ``max_age_ns``: maximum age of a pair; older pairs are ignored. ``absent_ns``: time without a face after which the
+    person counts as having left. ``hold_ns``: time for which a decision is shown. ``cool_down_ns``: pause after that.
+    ``again_ns``: longest further pause after ``live`` while the face stays. ``attempts``: number of attacks within
+    ``window_ns`` after which the kiosk locks for ``lock_ns``; 0 disables the lock-out. ``count_uncertain``: whether
+    ``uncertain`` sessions count as attacks. ``expiry_ns``: time from the last frame of a decision to its expiry.
     """
 
     max_age_ns: int = SECOND // 2
@@ -93,7 +93,7 @@ class StateChange:
 
 @dataclass(frozen=True, slots=True)
 class SessionOutcome:
-    """A session's decision.
+    """Decision of a session.
 
     ``expires_ns``: time of expiry. ``pairs``: number of pairs used.
     ``attempts``: attacks counted in the window, including this one.
@@ -137,10 +137,10 @@ class KioskStateMachine:
         self._steps: list[Step] = []
 
     def process(self, now_ns: int, observation: Observation) -> Sequence[Step]:
-        """Process the observation of one pair and return the resulting steps in order."""
+        """Process the observation of one pair, and return the resulting steps in order."""
         self._advance(now_ns)
         if not -AHEAD_NS <= self._now - observation.t_ns <= self.rule.max_age_ns:
-            # A stale frame says nothing about the present, and neither does one from the future.
+            # Neither an old frame nor one from the future says anything about the present.
             return self._flush()
         there = observation.box is not None and "no_face" not in observation.failed
         self._note_presence(observation.t_ns, there)
@@ -159,12 +159,13 @@ class KioskStateMachine:
         return self._flush()
 
     def tick(self, now_ns: int) -> Sequence[Step]:
-        """Advance the time without a pair."""
+        """Advance the time without a pair, and return the resulting steps in order."""
         self._advance(now_ns)
         return self._flush()
 
     def interrupt(self, now_ns: int, reason: str) -> Sequence[Step]:
-        """Drop the current session because the rig or the engine failed. The person does not count as having left."""
+        """End the current session because the rig or the engine has failed. The person does not count as having
+        left."""
         self._advance(now_ns)
         self._absent_since = None
         self._drop(reason)
@@ -194,7 +195,7 @@ class KioskStateMachine:
         if there:
             self._face_ns, self._absent_since = t_ns, None
             return
-        # Only frames without a face show that the person has left; missing frames show nothing.
+        # Only frames without a face show that the person has left. Missing frames do not.
         self._absent_since = t_ns if self._absent_since is None else self._absent_since
         if t_ns - self._absent_since >= self.rule.absent_ns:
             self._wait_for_leaving = False
@@ -211,7 +212,7 @@ class KioskStateMachine:
         self._go("deciding", "near")
 
     def _decide_late(self, verdict: Verdict | None) -> None:
-        """Apply a verdict that only the passing of time produced. It can never be ``live``."""
+        """Apply a verdict that was reached only because time passed. It can never be ``live``."""
         if verdict is not None:
             self._decide(Verdict("uncertain", verdict.reasons) if verdict.decision == "live" else verdict)
 

@@ -1,4 +1,4 @@
-"""Creates the kiosk's outputs and its page from the settings."""
+"""Create the outputs and the page of the kiosk from the settings."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def open_outputs(settings: KioskSettings, health: Health, read: Callable[[], Kio
         own = settings.log
         assert own.path is not None
         journal = JournalOutput(own.path, max_bytes=own.max_bytes, keep=own.keep, sync=own.sync)
-        # The log keeps expired events too.
+        # The event log contains expired events too.
         channels.append(OutputWorker(journal, health, keep_expired=True, capacity=1024))
     return channels
 
@@ -60,7 +60,7 @@ def open_outputs(settings: KioskSettings, health: Health, read: Callable[[], Kio
 def mqtt_channels(
     settings: KioskSettings, own: MqttSettings, health: Health, read: Callable[[], KioskReadings]
 ) -> list[Channel]:
-    """The connections to the broker: one for events and, with discovery, one for Home Assistant."""
+    """Return the connections to the broker: one for events and, with discovery, another for Home Assistant."""
     broker = broker_of(own)
     channels: list[Channel] = [MqttChannel(broker, settings.topic, health)]
     if own.discovery:
@@ -70,7 +70,7 @@ def mqtt_channels(
 
 
 def webhook_of(settings: WebhookSettings) -> WebhookOutput:
-    """Return the configured webhook. Raises ConfigError if a file cannot be used."""
+    """Return the configured webhook. Raises `ConfigError` if a file cannot be used."""
     return WebhookOutput(
         settings.url,
         settings.secret.get_secret_value().encode(),
@@ -89,7 +89,7 @@ def broker_of(settings: MqttSettings) -> BrokerSettings:
 
 
 class BorrowedEngine:
-    """An engine that another owner closes."""
+    """Wrapper of an engine that does not close it."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -111,15 +111,15 @@ class BorrowedEngine:
 
 
 def with_borrowed_engine(loaded: LoadedModel) -> LoadedModel:
-    """Return the same pipeline for the page, so that closing it does not close the engine."""
+    """Return a copy of the pipeline for the page. Closing the copy does not close the engine."""
     return replace(loaded, pipeline=replace(loaded.pipeline, engine=BorrowedEngine(loaded.pipeline.engine)))
 
 
 def page_settings(settings: KioskSettings) -> Settings:
-    """Return the page's settings in the service's form.
+    """Return the settings of the page as settings of the service.
 
     Raises:
-        ConfigError: the page would be open to other hosts without a key.
+        ConfigError: other hosts could use the page without a key.
     """
     own = settings.http
     made = Settings(
@@ -135,10 +135,10 @@ def page_settings(settings: KioskSettings) -> Settings:
 
 
 class PageServer:
-    """Runs the HTTP application in a thread. The kiosk keeps deciding if it fails.
+    """HTTP server that runs the application in a thread. If it fails, the kiosk continues to decide.
 
     Raises:
-        ConfigError: the address cannot be used for listening.
+        ConfigError: the server cannot listen on the address.
     """
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""The model in use: starting, ready, failed, or being replaced by a newer one."""
+"""The model in use, while it is starting, ready, failed, or being replaced by a newer one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def log_failure(error: BaseException) -> None:
 
 
 class ActiveModel:
-    """Holds the pipeline. Scoring leases it, so a replaced pipeline is closed only after its last pair."""
+    """Holder of the pipeline in use. Scoring takes a lease, so that a replaced pipeline is closed only after its last
+    pair."""
 
     def __init__(self, load: Callable[[], LoadedModel]) -> None:
         self._load = load
@@ -34,8 +35,8 @@ class ActiveModel:
         self.failure: BaseException | None = None
 
     def start(self, failed: Callable[[BaseException], None]) -> None:
-        """Load in a thread, so that the service answers /livez meanwhile. ``failed`` gets the exception of a failed
-        load."""
+        """Load in a thread, so that the service answers /livez meanwhile. ``failed``: called with the exception if
+        loading fails."""
 
         def run() -> None:
             try:
@@ -53,8 +54,8 @@ class ActiveModel:
     def reload(self) -> None:
         """Load again in a thread, and use the new pipeline once it is loaded.
 
-        The new pipeline must reproduce its golden vectors before it gets any request. If it fails, the old one stays in
-        use and the log gives the reason.
+        The new pipeline must reproduce its golden vectors before it gets any request. If it does not, the old one stays
+        in use and the log gives the reason.
         """
 
         def run() -> None:
@@ -76,19 +77,19 @@ class ActiveModel:
         threading.Thread(target=run, name="adsn-reload", daemon=True).start()
 
     def replace(self, load: Callable[[], LoadedModel]) -> None:
-        """Load with ``load`` in the caller's thread and use the result; later calls of `reload` use ``load`` too.
+        """Load with ``load`` in the caller's thread and use the result. Later calls of `reload` use ``load`` too.
 
-        Raises whatever ``load`` raises; the old model then stays in use.
+        Exceptions from ``load`` are raised, and the old model then stays in use.
         """
         with self._loading:
             self._put(load())
             self._load = load
 
     def require(self) -> LoadedModel:
-        """Return the pipeline for reading its properties; to score with it, take a `lease`.
+        """Return the pipeline, to read its properties. To score with it, take a `lease`.
 
         Raises:
-            NotReady: it is still starting, or it could not start.
+            NotReady: the pipeline is still starting, or could not start.
         """
         loaded = self.loaded
         if loaded is None:
@@ -101,10 +102,10 @@ class ActiveModel:
 
     @contextmanager
     def lease(self) -> Iterator[LoadedModel]:
-        """Yield the pipeline; it stays open until the end of the block, even if it is replaced.
+        """Yield the pipeline. It stays open until the end of the block, even if it is replaced.
 
         Raises:
-            NotReady: as `require`.
+            NotReady: see `require`.
         """
         with self._lock:
             loaded = self.require()

@@ -24,14 +24,15 @@ WAITERS = 16
 
 @dataclass(frozen=True, slots=True)
 class MappedPair:
-    """A pair, and the box mapper between its two images."""
+    """A pair and the box mapper between its two images."""
 
     pair: Pair
     box_mapper: BoxMapper
 
 
 class RigPairSource:
-    """Waits for pairs of ``feed``; None without a rig. ``geometry``: the rig's calibration file."""
+    """Source of pairs from the attached rig. ``feed``: None without a rig. ``geometry``: calibration file of the
+    rig."""
 
     def __init__(self, feed: PairFeed | None, geometry: Path | None = None) -> None:
         self._feed = feed
@@ -41,10 +42,10 @@ class RigPairSource:
         self._executor = ThreadPoolExecutor(WAITERS, "adsn-camera") if feed is not None else None
 
     async def next_pair(self, timeout_s: float) -> MappedPair:
-        """Return the first pair that is complete after this call.
+        """Wait for the first pair that becomes complete after this call, and return it.
 
         Raises:
-            RequestError: 503 without a rig; 504 if no pair came in time, with the status of the cameras.
+            RequestError: 503 without a rig; 504, with the status of the cameras, if there is no pair in time.
             CalibrationInvalid: the rig's geometry is damaged, or belongs to other cameras.
             Overloaded: too many requests are waiting.
         """
@@ -74,12 +75,12 @@ class RigPairSource:
         return MappedPair(captured.pair, self._box_mapper.of(status))
 
     def stop(self) -> None:
-        """Refuse waiting requests: a stopping service has no time to wait for cameras."""
+        """Refuse waiting requests, because a service that is stopping has no time to wait for cameras."""
         self._stopping = True
 
 
 def timed_out(status: FeedStatus, timeout_s: float) -> RequestError:
-    """Return the error for a request that got no pair in time."""
+    """Return the error for a request that did not get a pair in time."""
     return RequestError(
         504,
         "capture_timeout",

@@ -1,7 +1,7 @@
-"""The response of ``POST /liveness``, version 1.0: its members, and the conversion of an assessment to one.
+"""The response of ``POST /liveness``, version 1.0: its members, and how to create it from an assessment.
 
-The types are dictionaries, so that one definition serves the OpenAPI document, mypy and the response itself. Building
-and validating models would cost more than parsing the request.
+The types are dictionaries, so that a single definition serves the OpenAPI document, mypy and the response itself.
+Creating and validating pydantic models would take more time than parsing the request.
 """
 
 from __future__ import annotations
@@ -194,8 +194,10 @@ class LivenessResponse(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class ResponseContext:
-    """What the response needs besides the assessment. ``received_ns``: time.time_ns at arrival. ``age_ns``: age of the
-    pair."""
+    """Values needed for the response in addition to the assessment.
+
+    ``received_ns``: time.time_ns when the request arrived. ``age_ns``: age of the pair.
+    """
 
     request_id: str
     session_id: str | None
@@ -211,7 +213,7 @@ UNLIT = {"ir_unlit", "ir_flat", "strobe_lost"}
 def liveness_answer(
     assessment: Assessment, loaded: LoadedModel, pair: Pair, response_context: ResponseContext
 ) -> LivenessResponse:
-    """Return the body of a 200 with an empty ``timing_ms``, which the calling function fills in."""
+    """Return the body of a response with status 200. Its ``timing_ms`` is empty; the caller fills it in."""
 
     def shown(value: float) -> float | None:
         return round(value, 6) if response_context.expose_score else None
@@ -264,8 +266,10 @@ def liveness_answer(
 
 
 def modality_views(assessment: Assessment, shown: Callable[[float], float | None]) -> ModalitiesView:
-    """Return each modality's score and whether its image is usable. ``shown``: score → the value to report, None when
-    scores are hidden."""
+    """Return the score of each modality and whether its image is usable.
+
+    ``shown``: function that returns the value to report for a score, or None if scores are hidden.
+    """
     failed = {check.reason for check in assessment.checks if check.status == "fail"} | set(assessment.reasons)
     views: ModalitiesView = {}
     for name, score in zip(assessment.modalities, assessment.stream_scores, strict=True):

@@ -1,4 +1,4 @@
-"""``POST /liveness`` in the OpenAPI document: FastAPI cannot describe a plain ASGI route."""
+"""OpenAPI description of ``POST /liveness``, because FastAPI cannot describe a plain ASGI route."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loads the model that the settings of the HTTP service select."""
+"""Load the model selected by the settings of the HTTP service."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ log = logging.getLogger("adsn.service")
 
 
 def warn_of_model(loaded: LoadedModel) -> None:
-    """Log the attack species whose APCER is too high, according to the model's manifest."""
+    """Log a warning about the attack species whose APCER in the model's manifest is too high."""
     warning = apcer_warning(apcer_over_limit(loaded.manifest, loaded.pipeline.engine.info.precision))
     if warning:
         log.warning("the model %s %s %s", loaded.manifest.name, loaded.manifest.version, warning)
 
 
 def open_model(settings: Settings, bundle: Path | None = None) -> LoadedModel:
-    """Return a pipeline that has reproduced its golden vectors. ``bundle``: overrides the settings' folder.
+    """Return a pipeline that has reproduced its golden vectors. ``bundle``: overrides the folder in the settings.
 
     Raises:
         BundleError: the bundle cannot be trusted.
         EngineError: the engine cannot be used.
-        ConfigError: the face detector's file cannot be used.
+        ConfigError: the file of the face detector cannot be used.
     """
     loaded = open_pipeline(
         settings.bundle if bundle is None else bundle,

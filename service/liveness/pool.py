@@ -1,4 +1,7 @@
-"""Worker threads off the event loop: a bounded queue, a few workers, and one helper thread for each."""
+"""Pool of threads that score pairs outside the event loop.
+
+It has a bounded queue, a few workers, and one helper thread for each worker.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ SecondResult = TypeVar("SecondResult")
 
 
 class HelperThread:
-    """A thread that runs a second function in parallel, if ``idle`` reports a free core for it."""
+    """Thread that runs a second function in parallel, if ``idle`` reports that a core is free."""
 
     def __init__(self, name: str, idle: Callable[[], bool] = lambda: True) -> None:
         self._idle = idle
@@ -29,11 +32,10 @@ class HelperThread:
     def run_both(
         self, first: Callable[[], FirstResult], second: Callable[[], SecondResult]
     ) -> tuple[FirstResult, SecondResult]:
-        """Run ``first`` in the helper thread and ``second`` in this one, in parallel; return both results.
+        """Run ``first`` in the helper thread and ``second`` in the calling thread, and return both results.
 
-        Without a free core they run one after the other, which is then faster.
-
-        Raises whatever ``first`` raised, else whatever ``second`` raised.
+        Without a free core they run one after the other, which is then faster. An exception from ``first`` is raised,
+        or else one from ``second``.
         """
         if not self._idle():
             return first(), second()
@@ -72,20 +74,21 @@ class _Job(Generic[FirstResult]):
             self._error = error
 
     def result(self) -> FirstResult:
-        """Return the outcome. Call once."""
+        """Return the result or raise the exception of the call. Use only once."""
         error, self._error = self._error, None
         if error is not None:
             try:
                 raise error
             finally:
-                # An exception references the frames it passed, and with them a caller's images. In a reference cycle
-                # they would stay until the garbage collector runs, which counts objects, not megabytes.
+                # An exception references the stack frames it passed, and with them the images of a request. In a
+                # reference cycle they would stay in memory until the garbage collector runs, and it does not consider
+                # how large objects are.
                 del error
         value: FirstResult = self._value
         return value
 
     def settle(self, future: asyncio.Future[FirstResult]) -> None:
-        """Set the outcome on ``future`` if it is still awaited."""
+        """Set the result or exception on ``future`` if it is still awaited."""
         error, self._error = self._error, None
         if future.done():
             return
@@ -95,16 +98,16 @@ class _Job(Generic[FirstResult]):
             future.set_result(self._value)
 
     def forget(self) -> None:
-        """Drop an outcome that nobody awaits."""
+        """Discard a result or exception that nobody awaits."""
         self._value = self._error = None
 
 
 class WorkerPool:
-    """Runs functions in ``workers`` threads. At most ``waiting`` more may queue, and none may take longer than
+    """Pool of ``workers`` threads. At most ``waiting`` further calls may queue, and no call may take longer than
     ``limit_s``.
 
-    Uses its own threads instead of an executor's: those are joined at interpreter exit, so an engine that hangs would
-    keep the process from ending.
+    The pool does not use an executor, because the interpreter joins the threads of an executor at exit. An engine that
+    hangs would then keep the process from ending.
     """
 
     def __init__(self, workers: int, waiting: int, limit_s: float = 10.0, cores: int = 2) -> None:
@@ -123,7 +126,7 @@ class WorkerPool:
 
     @property
     def in_flight(self) -> int:
-        """Pairs running or queued."""
+        """Number of pairs running or queued."""
         return self._in_flight
 
     @property
@@ -132,16 +135,18 @@ class WorkerPool:
         return self._admitted
 
     def stuck_s(self) -> float:
-        """Return the running time of the oldest running pair, in seconds; 0 if none is running."""
+        """Return the running time of the oldest running pair in seconds, or 0 if none is running."""
         began = list(self._began.values())
         return (time.monotonic_ns() - min(began)) / 1e9 if began else 0.0
 
     async def run(self, function: Callable[[HelperThread], FirstResult]) -> FirstResult:
-        """Run ``function`` in a worker, which passes it its helper. Call from the event loop only.
+        """Run ``function`` in a worker and return its result.
+
+        The worker passes its helper thread as the argument. Call only from the event loop.
 
         Raises:
             Overloaded: the queue is full.
-            InferenceFailed: it took too long; its thread may still be running it.
+            InferenceFailed: the call took too long. Its thread may still be running it.
         """
         if self._closed:
             raise NotReady("the service is stopping.")
@@ -156,7 +161,8 @@ class WorkerPool:
             return await future
         finally:
             timer.cancel()
-            # See `_Job.result`: the future references the error, and the error this frame.
+            # Break a reference cycle as in `_Job.result`: the future references the error, and the error references
+            # this frame.
             del future
 
     def _perform(
@@ -166,17 +172,18 @@ class WorkerPool:
         future: asyncio.Future[FirstResult],
         helper: HelperThread,
     ) -> None:
-        """Run ``function`` in a worker thread and report the outcome to the loop."""
+        """Run ``function`` in a worker thread and report the outcome to the event loop."""
         job = _Job(partial(function, helper))
         job.run()
-        # If the loop has ended, nobody awaits the outcome.
+        # If the event loop has ended, nobody awaits the outcome.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(self._finish, future, job)
-        # The error's traceback references this frame too, as a caller of the failed function.
+        # The traceback of an error references this frame too, because it called the failed function.
         del future, job
 
     def _finish(self, future: asyncio.Future[FirstResult], job: _Job[FirstResult]) -> None:
-        # Count down here and not in the awaiting task: a call that runs on unawaited still occupies its place.
+        # Decrement here and not in the awaiting task, because a call that nobody awaits any more still occupies its
+        # place.
         self._in_flight -= 1
         job.settle(future)
 
@@ -185,7 +192,7 @@ class WorkerPool:
         while (job := self._jobs.get()) is not None:
             self._began[index] = time.monotonic_ns()
             job(helper)
-            # Release the last pair's images before waiting for the next job.
+            # Release the images of the last pair before waiting for the next job.
             del job
             self._began.pop(index, None)
         helper.close()

@@ -1,4 +1,4 @@
-"""Box mapper between the two images of the rig's pairs."""
+"""Box mapper between the two images of a rig's pairs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from runtime.pairing.feed import FeedStatus
 
 
 class RigBoxMapper:
-    """Caches the box mapper of the open cameras. ``geometry``: the rig's calibration; None without one."""
+    """Cache of the box mapper for the open cameras. ``geometry``: calibration file of the rig, None without one."""
 
     def __init__(self, geometry: Path | None) -> None:
         self._geometry = geometry
         self._kept: tuple[tuple[str, ...], BoxMapper] | None = None
 
     def of(self, status: FeedStatus) -> BoxMapper:
-        """Return the box mapper; the same object as long as the same cameras are open.
+        """Return the box mapper. It is the same object as long as the same cameras are open.
 
         Raises:
             CalibrationInvalid: the geometry is damaged, or belongs to other cameras.

@@ -1,4 +1,7 @@
-"""``POST /liveness`` as a plain ASGI route: a framework's layers would take a large part of the request's time."""
+"""``POST /liveness`` as a plain ASGI route.
+
+The layers of a framework would take a large part of the time of a request.
+"""
 
 from __future__ import annotations
 
@@ -51,9 +54,10 @@ RequestSource = Literal["upload", "camera"]
 
 @dataclass(frozen=True, slots=True)
 class CompletedRequest:
-    """One ``POST /liveness`` that has ended.
+    """A ``POST /liveness`` that has ended.
 
-    ``answer``: body of a newly scored 200. None for a repeated response, whose ``code`` is empty, and for an error.
+    ``answer``: body of the response if the pair was scored for this request; None for a repeated response and for an
+    error. ``code``: code of the error, otherwise empty.
     """
 
     request_id: str
@@ -66,11 +70,11 @@ class CompletedRequest:
 
 
 RequestObserver = Callable[[CompletedRequest], None]
-"""Called on the event loop after each response; must return at once and must not raise."""
+"""Called on the event loop after each response. It must return at once and must not raise."""
 
 
 class LivenessRoute:
-    """The route. It answers this project's errors itself; the outermost middleware answers all others.
+    """The route. It turns this project's errors into responses; the outermost middleware does so for all others.
 
     ``observe``: called after each response.
     """
@@ -100,7 +104,7 @@ class LivenessRoute:
         try:
             response = await call.respond()
         except ClientDisconnect:
-            # The client has disconnected, so there is nobody to answer.
+            # The client has disconnected, so no response is sent.
             return
         except AdsnError as error:
             status, code = status_of(error), code_of(error)
@@ -127,12 +131,12 @@ class LivenessRoute:
 
 
 class _LivenessCall:
-    """One request in progress. ``body``: the response body, once there is one."""
+    """A request in progress. ``body``: body of the response, once it exists."""
 
     def __init__(self, route: LivenessRoute, request: Request, began: int) -> None:
         self._route, self._request, self._began = route, request, began
         self.request_id: str = request.state.request_id
-        # Not the request's id, because callers choose that.
+        # The request id cannot be used, because callers can choose it.
         self._owner = secrets.token_hex(8)
         self.caller = ""
         self.source: RequestSource = "upload"
@@ -161,13 +165,14 @@ class _LivenessCall:
         return await self._respond_once(key, data, content_type, explain)
 
     async def _respond_once(self, key: str, data: bytes, content_type: str, explain: bool) -> Response:
-        """Return the response kept for this key, or a new one, which is then kept."""
+        """Return the stored response for the Idempotency-Key ``key``, or create and store a new one."""
         if not (1 <= len(key) <= MAX_KEY_CHARS and key.isprintable()):
             raise RequestError(
                 400, "malformed_request", f"an Idempotency-Key must have 1 to {MAX_KEY_CHARS} printable characters."
             )
         prefixed = self._request.scope["query_string"] + b"\0" + data
-        # Hash a large body in a thread: it takes milliseconds in which the loop would answer no other request.
+        # Hash a large body in a thread, because that takes milliseconds in which the loop could not serve other
+        # requests.
         hashed = (
             hashlib.sha256(prefixed)
             if len(data) < INLINE_HASH_BYTES
@@ -187,17 +192,17 @@ class _LivenessCall:
             return Response(kept, headers={"Idempotent-Replayed": "true"}, media_type="application/json")
         try:
             response = await self._respond_fresh(data, content_type, explain)
-            # If the response cannot be kept, do not send it: a retry would get a different one.
+            # If the response cannot be stored, it must not be sent, because a retry would get a different one.
             await store.keep_answer(claim, self._repeatable(response))
         except BaseException:
-            # There is no response, so the same request may be retried.
+            # No response was created, so the client may retry the same request.
             self.body = None
             await store.drop_claim(claim)
             raise
         return response
 
     def _repeatable(self, response: Response) -> bytes:
-        """Return the response as it is kept for its Idempotency-Key: without images, which are never kept."""
+        """Return the response as it is stored for its Idempotency-Key: without images, which are never stored."""
         if self.body is None or "explain" not in self.body:
             return bytes(response.body)
         return json.dumps({k: v for k, v in self.body.items() if k != "explain"}, allow_nan=False).encode()
@@ -216,7 +221,7 @@ class _LivenessCall:
         try:
             body = await self._score(context, parts, explain)
             if route.trail.log is not None:
-                # If the decision must be logged and cannot be, it is not sent.
+                # This raises if the decision must be logged and cannot be, so the decision is not sent.
                 await asyncio.to_thread(route.trail.record, body, self.caller)
         except BaseException:
             if nonce is not None:
@@ -225,7 +230,7 @@ class _LivenessCall:
         if route.trail.attester is not None:
             body["attestation"] = route.trail.sign(body, context.nonce)
         self.body = body
-        # Without validation, which would cost more than parsing the request. NaN is refused.
+        # Not validated, because that would take more time than parsing the request. NaN is refused.
         return Response(json.dumps(body, allow_nan=False).encode(), media_type="application/json")
 
     async def _score(self, context: Meta | CameraRequest, parts: dict[str, bytes], explain: bool) -> LivenessResponse:
@@ -257,7 +262,7 @@ class _LivenessCall:
         return given == ["true"]
 
     async def _use(self, context: RequestContext) -> Nonce | None:
-        """Use up the request's nonce, if it has one."""
+        """Mark the nonce of the request as used, if it has one."""
         if context.nonce is None:
             return None
         nonce = Nonce(self.caller, context.nonce, self._owner)
@@ -276,7 +281,7 @@ class _LivenessCall:
 
 def add_liveness_route(app: FastAPI, route: LivenessRoute) -> None:
     """Add ``POST /liveness``."""
-    # The route itself answers other methods. Starlette calls a class instance, unlike a function, as an ASGI
+    # The route itself handles other methods. Unlike a function, a class instance is called by Starlette as an ASGI
     # application.
     app.router.routes.append(Route("/liveness", route, methods=["POST"]))
     app.add_middleware(DirectMiddleware, path="/liveness", method="POST", direct=route)

@@ -1,4 +1,4 @@
-"""Score a request's images, or a rig's pair. Runs in a worker of `service.liveness.pool`."""
+"""Score the images of a request, or a pair from the rig. Runs in a worker of `service.liveness.pool`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from service.liveness.pool import HelperThread
 
 @dataclass(frozen=True, slots=True)
 class ScoringRequest:
-    """Options of one scoring. ``began_ns``: perf_counter_ns at the request's arrival."""
+    """Options for scoring one request. ``began_ns``: perf_counter_ns when the request arrived."""
 
     response_context: ResponseContext
     meta: Meta
@@ -36,10 +36,10 @@ class ScoringRequest:
 
 
 class AdjustedModel:
-    """The model in use, with the limits of one kind of input and the geometry of the open cameras.
+    """The model in use, adjusted to the limits of one kind of input and to the geometry of the open cameras.
 
-    It is rebuilt only when the model or the cameras change, not for each request. ``max_skew_ms``: None means the
-    model's own.
+    The adjusted model is cached until the model or the cameras change. ``max_skew_ms``: limit of the skew; None for the
+    default limit of the model.
     """
 
     def __init__(self, max_age_ms: float, max_skew_ms: float | None = None) -> None:
@@ -47,7 +47,7 @@ class AdjustedModel:
         self._kept: tuple[LoadedModel, BoxMapper | None, LoadedModel] | None = None
 
     def of(self, loaded: LoadedModel, box_mapper: BoxMapper | None = None) -> LoadedModel:
-        """Return ``loaded`` with the limits, and with ``box_mapper`` if given."""
+        """Return a copy of ``loaded`` with the limits, and with ``box_mapper`` if given."""
         kept = self._kept
         if kept is None or kept[0] is not loaded or kept[1] is not box_mapper:
             kept = self._kept = (loaded, box_mapper, self._adjusted(loaded, box_mapper))
@@ -67,7 +67,7 @@ def modalities_of(loaded: LoadedModel) -> tuple[Modality, ...]:
 
 
 def boxes_of(meta: Meta, modalities: Collection[Modality]) -> dict[Modality, Box]:
-    """Return the boxes that a request names. Without an RGB image, ``face_box`` refers to the IR image."""
+    """Return the boxes given in a request. If the model takes no RGB image, ``face_box`` refers to the IR image."""
     named: dict[Modality, Sequence[float] | None] = {
         "rgb": meta.face_box,
         "ir": meta.ir_face_box,
@@ -81,10 +81,10 @@ def boxes_of(meta: Meta, modalities: Collection[Modality]) -> dict[Modality, Box
 def score_upload(
     loaded: LoadedModel, parts: Mapping[str, bytes], request: ScoringRequest, helper: HelperThread
 ) -> LivenessResponse:
-    """Decode and score an uploaded pair; return the response body.
+    """Decode and score an uploaded pair, and return the body of the response.
 
-    Both images are decoded in parallel: OpenCV releases the GIL, so on two cores decoding a pair takes as long as
-    decoding its larger image.
+    The two images are decoded in parallel. OpenCV releases the GIL, so on two cores decoding a pair takes only as long
+    as decoding the larger image.
 
     Raises:
         InputError: the images or boxes cannot be used.
@@ -106,7 +106,7 @@ def score_upload(
 
 
 def score_captured(loaded: LoadedModel, pair: Pair, request: ScoringRequest, helper: HelperThread) -> LivenessResponse:
-    """Score a pair of the rig; return the response body.
+    """Score a pair from the rig, and return the body of the response.
 
     Raises:
         InputError: no face was found.
@@ -139,17 +139,17 @@ def _answer(
 
 
 def now_of(clock: str) -> int | None:
-    """Return the current time in nanoseconds of the pair's clock; None for a clock that only the caller has."""
+    """Return the current time of ``clock`` in nanoseconds, or None for a clock that only the caller can read."""
     if clock in ("caller", "none"):
         return None
-    # All of a rig's timestamps are CLOCK_MONOTONIC.
+    # All timestamps of a rig are CLOCK_MONOTONIC.
     return time.time_ns() if clock == "unix" else time.monotonic_ns()
 
 
 def explain(assessment: Assessment) -> dict[str, str]:
-    """Return modality → attention over the crop that the network saw, as base64 PNG.
+    """Return modality → crop that the network got, with the attention drawn over it, as base64 PNG.
 
-    Attention over an image that is not usable means nothing, so its crop is shown without.
+    The attention for an image that is not usable is meaningless, so its crop is shown without it.
     """
     pictures: dict[str, str] = {}
     views = modality_views(assessment, lambda score: None)

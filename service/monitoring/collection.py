@@ -1,4 +1,4 @@
-"""Metrics of an application, and ``/metrics``, where Prometheus reads them."""
+"""Collect the metrics of an application, and serve them to Prometheus on ``/metrics``."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def watch_parts(
     trail: DecisionTrail,
     store: Store,
 ) -> None:
-    """Register the parts of an application with ``metrics``, to be read at each scrape."""
+    """Register the components of an application with ``metrics``, which reads them at each scrape."""
     if trail.log is not None:
         log = trail.log
         metrics.watch("adsn_audit_seq", "Sequence number of the audit log's last line.", lambda: log.link.seq)
@@ -99,5 +99,5 @@ def add_metrics_routes(app: FastAPI, guard: Guard, metrics: Metrics) -> None:
     )
     async def text(request: Request) -> Response:
         await guard.authorize(request, "metrics")
-        # In a thread, because a rig's counters are protected by locks.
+        # Use a thread, because reading the counters of a rig may wait for locks.
         return Response(await asyncio.to_thread(metrics.text), media_type=CONTENT_TYPE)

@@ -1,7 +1,7 @@
 """``GET /events``: server-sent events for subscribers.
 
-A slow subscriber loses the oldest events, never the newest, and delays nobody. Events carry scores, reasons and states,
-never images.
+A slow subscriber loses the oldest events, never the newest, and does not delay others. Events contain scores, reasons
+and states, never images.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class EventSubscriber:
         self.closed = False
 
     def put(self, data: bytes) -> None:
-        """Queue an event. Callable from any thread."""
-        with contextlib.suppress(RuntimeError):  # the subscriber's loop has ended
+        """Queue an event. Thread-safe."""
+        with contextlib.suppress(RuntimeError):  # the event loop of the subscriber has ended
             self._loop.call_soon_threadsafe(self._put, data)
 
     def _put(self, data: bytes) -> None:
@@ -51,7 +51,7 @@ class EventSubscriber:
         self._ready.set()
 
     def close(self) -> None:
-        """End the stream after the queued events. Callable from any thread."""
+        """End the stream after the queued events. Thread-safe."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._close)
 
@@ -60,7 +60,7 @@ class EventSubscriber:
         self._ready.set()
 
     async def stream(self, heartbeat_s: float = HEARTBEAT_S) -> AsyncIterator[bytes]:
-        """Yield events as they come."""
+        """Yield events as they arrive, in the format of server-sent events."""
         yield b": adsn events\n\n"
         while True:
             try:
@@ -76,7 +76,7 @@ class EventSubscriber:
 
 
 class EventHub:
-    """Passes events to all subscribers. Thread-safe."""
+    """Hub that passes events to all subscribers. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -86,11 +86,12 @@ class EventHub:
 
     @property
     def watched(self) -> bool:
-        """Whether there is a subscriber; skip costly work that is only for display if not."""
+        """Whether there is a subscriber. If not, work that is only for display can be skipped."""
         return bool(self._watchers)
 
     def publish(self, name: str, data: Mapping[str, Any]) -> None:
-        """Publish an event to all subscribers and return at once. ``name``: letters and underscores.
+        """Publish an event to all subscribers and return at once. ``name``: name of the event, with only letters and
+        underscores.
 
         Raises:
             ValueError: ``data`` contains a number that JSON cannot represent.
@@ -99,7 +100,7 @@ class EventHub:
             if not self._watchers:
                 return
             self._number += 1
-            # A line feed would end the event, so the JSON is one line.
+            # The JSON must be one line, because a line feed would end the event.
             text = json.dumps(data, allow_nan=False, separators=(",", ":"))
             event = f"id: {self._number}\nevent: {name}\ndata: {text}\n\n".encode()
             for watcher in self._watchers:
@@ -123,7 +124,7 @@ class EventHub:
             self._watchers.discard(watcher)
 
     def close(self) -> None:
-        """End every stream; otherwise a draining server would wait for them for ever."""
+        """End all streams. Otherwise a server that is shutting down would wait for them forever."""
         with self._lock:
             self._closed = True
             watchers = list(self._watchers)

@@ -1,7 +1,7 @@
-"""Current problems as named conditions, which determine whether pairs can be scored.
+"""Registry of current problems, as named conditions. They determine whether pairs can be scored.
 
-The code that detects a problem raises a condition, and clears it when the problem has gone. ``/readyz``, the metrics
-and the log read the same registry, so they always agree.
+The code that detects a problem raises a condition, and clears it when the problem is solved. ``/readyz``, the metrics
+and the log use the same registry, so they always agree.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 Severity = Literal["warning", "critical"]
-"""``critical``: nothing can be decided, so the service is not ready. ``warning``: it still decides, but needs
+"""``critical``: nothing can be decided, so the service is not ready. ``warning``: the service still decides, but needs
 attention."""
 
 Listener = Callable[["Condition", bool], None]
-"""Called with a condition, and True if it was raised or False if it was cleared."""
+"""Called with a condition, and with True if it was raised or False if it was cleared."""
 
 
 class ConditionView(TypedDict):
@@ -38,8 +38,9 @@ class ConditionView(TypedDict):
 class Condition:
     """One current problem.
 
-    ``name``: stable identifier for programs, e.g. ``camera_lost``. ``subject``: the part affected, e.g. ``ir``; empty
-    if there is only one. ``since_ns``: CLOCK_MONOTONIC. ``since``: the same time by the wall clock, for display.
+    ``name``: stable identifier for programs, e.g. ``camera_lost``. ``subject``: affected component, e.g. ``ir``; empty
+    if there is only one. ``since_ns``: start of the problem, CLOCK_MONOTONIC. ``since``: the same time on the wall
+    clock, for display.
     """
 
     name: str
@@ -61,7 +62,7 @@ class Condition:
 
 
 class Health:
-    """The conditions of a process. All methods are thread-safe and never wait for a listener."""
+    """Registry of the conditions of a process. All methods are thread-safe."""
 
     def __init__(self, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self._clock = clock
@@ -70,12 +71,14 @@ class Health:
         self._listeners: list[Listener] = []
 
     def listen(self, listener: Listener) -> None:
-        """Call ``listener`` on each change, in the thread that made it. It must be quick and must not raise."""
+        """Call ``listener`` on each change, in the thread that made the change. It must be quick and must not raise."""
         self._listeners.append(listener)
 
     def raise_(self, name: str, severity: Severity, detail: str, subject: str = "") -> None:
-        """Raise a condition. Raised again, it keeps its start time, and listeners are called only for a new
-        severity."""
+        """Raise a condition.
+
+        If it is already raised, it keeps its start time, and listeners are called only if the severity has changed.
+        """
         with self._lock:
             old = self._conditions.get((name, subject))
             began = (old.since_ns, old.since) if old is not None else (self._clock(), datetime.now(timezone.utc))
@@ -102,13 +105,13 @@ class Health:
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
-        """Current conditions, by severity and then age: the worst and oldest first."""
+        """Current conditions, sorted by severity and then by age: the worst and oldest first."""
         with self._lock:
             conditions = list(self._conditions.values())
         return tuple(sorted(conditions, key=lambda c: (c.severity != "critical", c.since_ns, c.name, c.subject)))
 
     def reasons(self) -> list[str]:
-        """Return why pairs cannot be scored, as sentences; empty if they can."""
+        """Return the reasons why pairs cannot be scored, as sentences; empty if they can."""
         return [
             f"{condition.name}{f' ({condition.subject})' if condition.subject else ''}: {condition.detail}"
             for condition in self.conditions
@@ -122,15 +125,17 @@ class Health:
 
 
 class ConditionGroup:
-    """The conditions that one observer reports to ``health`` together. Not thread-safe."""
+    """Group of conditions that one observer reports to ``health``. Not thread-safe."""
 
     def __init__(self, health: Health, severity: Severity) -> None:
         self._health, self._severity = health, severity
         self.raised: tuple[tuple[str, str], ...] = ()
 
     def report(self, conditions: Mapping[tuple[str, str], str]) -> None:
-        """Raise the given conditions, (condition, subject) → detail, and clear earlier ones that are no longer
-        given."""
+        """Raise ``conditions``, and clear those of the previous call that are not among them.
+
+        ``conditions``: (name, subject) → detail.
+        """
         for (name, subject), detail in conditions.items():
             self._health.raise_(name, self._severity, detail, subject)
         for name, subject in self.raised:

@@ -1,7 +1,7 @@
-"""Prometheus metrics of this process for ``/metrics``: own registry, base units, bounded label sets.
+"""Prometheus metrics of this process for ``/metrics``: separate registry, base units, bounded label sets.
 
-Label values come from sets that are known beforehand; any other value is counted as ``other``. No label identifies a
-caller, a session or a person.
+Label values come from sets known in advance; any other value is counted as ``other``. No label identifies a caller, a
+session or a person.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ FAST = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2,
 CALLS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 SKEWS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 MAX_LABELS = 64
-"""Maximum number of values of a label that the code does not bound itself: a rig's causes and reasons, problem
+"""Maximum number of values of labels whose set is not fixed in the code: causes and reasons from a rig, and problem
 codes."""
 
 
 class BoundedLabels:
-    """Passes the first `MAX_LABELS` plain values of a label through and replaces all others with ``other``."""
+    """Filter that passes the first `MAX_LABELS` plain values of a label and replaces all others with ``other``."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
@@ -57,7 +57,7 @@ class Metrics:
         Info("adsn_build", "Running version.", registry=r).info({"version": __version__})
         self._requests = Counter("adsn_requests", "Requests by decision; error: no decision.", ["decision"], registry=r)
         for decision in (*DECISIONS, "error"):
-            # Created at start, so that a rate over them never has "no data".
+            # Create the series at start, so that a rate over them is never "no data".
             self._requests.labels(decision)
         self._problems = Counter("adsn_problems", "Refused requests by error code.", ["code"], registry=r)
         self._reasons = Counter("adsn_reasons", "Reasons of decisions that were not live.", ["reason"], registry=r)
@@ -93,10 +93,10 @@ class Metrics:
         )
         ProcessCollector(registry=r)
 
-    # Updates from the routes and the kiosk.
+    # Updates by the routes and the kiosk.
 
     def answered(self, answer: Mapping[str, Any], seconds: float) -> None:
-        """Count one response of ``POST /liveness`` with status 200."""
+        """Count a response of ``POST /liveness`` with status 200."""
         self._requests.labels(answer["decision"] if answer["decision"] in DECISIONS else "error").inc()
         self._seconds.observe(seconds)
         for reason in answer["reasons"]:
@@ -105,7 +105,7 @@ class Metrics:
         self.pair_scored(answer["timing_ms"], pair["skew_ms"], pair["age_ms"] if pair["source"] == "camera" else None)
 
     def failed(self, code: str, seconds: float) -> None:
-        """Count one ``POST /liveness`` that ended without a decision."""
+        """Count a ``POST /liveness`` that ended without a decision."""
         self._requests.labels("error").inc()
         self._problems.labels(self._code(code)).inc()
         self._seconds.observe(seconds)
@@ -140,22 +140,23 @@ class Metrics:
         """Record the duration of an answered call of a shared store."""
         self._store.observe(seconds)
 
-    # Values read at every scrape.
+    # Values read at each scrape.
 
     def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """Add a gauge ``name`` whose value ``read`` returns at each scrape; ``read`` may be called from any thread."""
+        """Add a gauge ``name``. ``read`` returns its value at each scrape and may be called from any thread."""
         Gauge(name, text, registry=self.registry).set_function(read)
 
     def watch_feed(self, read: Callable[[], FeedStatus], now_ns: Callable[[], int]) -> None:
-        """Add the cameras and pairs of a rig. ``now_ns``: CLOCK_MONOTONIC."""
+        """Add metrics of the cameras and pairs of a rig. ``now_ns``: CLOCK_MONOTONIC."""
         self.registry.register(FeedCollector(read, now_ns))
 
     def watch_counter(self, name: str, text: str, read: Callable[[], int]) -> None:
-        """Add a counter ``name`` that is kept elsewhere; ``read`` returns it and may be called from any thread."""
+        """Add a counter ``name`` that is kept elsewhere. ``read`` returns its value and may be called from any
+        thread."""
         self.registry.register(CallbackCollector(lambda: [CounterMetricFamily(name, text, value=read())]))
 
     def watch_conditions(self, read: Callable[[], Iterable[Condition]]) -> None:
-        """Add the current conditions."""
+        """Add a metric for the current conditions."""
         name, subject = BoundedLabels(), BoundedLabels()
 
         def families() -> list[Metric]:
@@ -168,7 +169,7 @@ class Metrics:
         self.registry.register(CallbackCollector(families))
 
     def watch_store(self, read: Callable[[], StoreStatus]) -> None:
-        """Add a shared store: whether it answers, and its failed calls."""
+        """Add metrics of a shared store: whether it answers, and its failed calls."""
 
         def families() -> list[Metric]:
             status = read()
@@ -191,13 +192,14 @@ class Metrics:
 
 
 class CallbackCollector(Collector):
-    """Metrics created at each scrape."""
+    """Collector of metrics that are created at each scrape."""
 
     def __init__(self, read: Callable[[], Iterable[Metric]]) -> None:
         self._read = read
 
     def describe(self) -> Iterable[Metric]:
-        """Return nothing: registering must not read values that do not exist yet. This module's names are unique."""
+        """Return nothing, because registering must not read values that do not exist yet. The names in this module are
+        unique."""
         return ()
 
     def collect(self) -> Iterable[Metric]:
@@ -205,7 +207,7 @@ class CallbackCollector(Collector):
 
 
 class _PlainRegistry(CollectorRegistry):
-    """A registry without the ``_created`` series of another: they double its size and nobody reads them."""
+    """Registry without the ``_created`` series of a standard registry, which double its size and are not used."""
 
     def __init__(self, inner: CollectorRegistry) -> None:
         super().__init__()
@@ -218,14 +220,14 @@ class _PlainRegistry(CollectorRegistry):
 
 
 class FeedCollector(Collector):
-    """Counters that a rig keeps itself."""
+    """Collector of the counters that a rig keeps itself."""
 
     def __init__(self, read: Callable[[], FeedStatus], now_ns: Callable[[], int]) -> None:
         self._read, self._now_ns = read, now_ns
         self._cause, self._reason = BoundedLabels(), BoundedLabels()
 
     def describe(self) -> Iterable[Metric]:
-        """Return names without values: registering must not read a rig that does not exist yet."""
+        """Return names without values, because registering must not read a rig that does not exist yet."""
         return self._families().values()
 
     def collect(self) -> Iterator[Metric]:
@@ -269,7 +271,7 @@ class FeedCollector(Collector):
 
 
 def _summed(counts: Mapping[str, int], bound: BoundedLabels) -> dict[str, int]:
-    """Return counts by bounded label; counts replaced with ``other`` are added up."""
+    """Return the counts by bounded label. Counts whose label becomes ``other`` are added up."""
     family: dict[str, int] = {}
     for value, count in counts.items():
         label = bound(value)

@@ -1,4 +1,4 @@
-"""Problems of a rig, derived from its status: pure functions of a `FeedStatus` and the time."""
+"""Derive the problems of a rig from its status: pure functions of a `FeedStatus` and the time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from runtime.core.units import SECOND
 from runtime.pairing.feed import FeedStatus
 
 SILENT_NS = SECOND
-"""A camera without a frame for this long has a problem: half of the two seconds within which a condition must
+"""Time without a frame after which a camera has a problem. It is half of the two seconds within which a condition must
 appear."""
 FIRST_PAIR_NS = 5 * SECOND
-"""Time limit for a rig's first pair: the pattern of a strobed illuminator must be detected first."""
+"""Time limit for the first pair of a rig. The pattern of a strobing illuminator must be detected first."""
 ConditionDetails = Mapping[tuple[str, str], str]
 """(condition, subject) → detail."""
 
@@ -32,7 +32,8 @@ def camera_conditions(status: FeedStatus, now_ns: int) -> ConditionDetails:
 
 
 def pair_conditions(status: FeedStatus, now_ns: int, started_ns: int, silent_ns: int) -> ConditionDetails:
-    """Return ``no_pairs`` if no pair came for ``silent_ns``; before the first pair, count from ``started_ns``."""
+    """Return the condition ``no_pairs`` if there was no pair for ``silent_ns``. Before the first pair, the time counts
+    from ``started_ns``."""
     last = started_ns if status.last_pair_ns is None else status.last_pair_ns
     if now_ns - last <= silent_ns:
         return {}
@@ -40,18 +41,18 @@ def pair_conditions(status: FeedStatus, now_ns: int, started_ns: int, silent_ns:
 
 
 def rig_conditions(status: FeedStatus, now_ns: int, started_ns: int) -> ConditionDetails:
-    """Return `camera_conditions`, or `pair_conditions` if the cameras have none."""
+    """Return `camera_conditions` or, if there are none, `pair_conditions`."""
     patience = FIRST_PAIR_NS if status.last_pair_ns is None else SILENT_NS
     return camera_conditions(status, now_ns) or pair_conditions(status, now_ns, started_ns, patience)
 
 
 def _camera_trouble(camera: CameraStatus, now_ns: int) -> str:
     if camera.state == "opening":
-        # Between two attempts to open a lost camera it stays lost.
+        # A lost camera stays lost between two attempts to open it.
         return "camera_lost" if camera.frames or camera.last_error else "camera_opening"
     if camera.state != "running":
         return f"camera_{camera.state}"
-    # A driver that blocks in a read cannot report it.
+    # A driver that blocks in a read cannot report a failure.
     if camera.last_frame_ns is not None and now_ns - camera.last_frame_ns > SILENT_NS:
         return "camera_stalled"
     return ""

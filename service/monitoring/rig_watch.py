@@ -1,4 +1,4 @@
-"""Scoring of the attached rig for subscribers, in a thread that works only while there is one.
+"""Score pairs of the attached rig for subscribers to events, in a thread that works only while there is a subscriber.
 
 The results open nothing and are not stored. The kiosk publishes its own events and does not need this thread.
 """
@@ -23,10 +23,10 @@ from service.monitoring.events import EventHub
 
 log = logging.getLogger("adsn.service")
 PAIRS_PER_S = 8
-"""A person cannot follow more, and it would take time from scoring requests."""
+"""Maximum number of pairs per second. A person cannot follow more, and they would take time from requests."""
 STATUS_S = 1.0
 SEARCHED: tuple[Modality, ...] = ("rgb", "ir")
-"""Modalities in which a face is searched."""
+"""Modalities in which a face is searched for."""
 IDLE_S = 0.25
 
 
@@ -44,9 +44,9 @@ def pair_event(
     *,
     expose_score: bool,
 ) -> dict[str, Any]:
-    """Return a scored pair as an event: `decision` is ``none`` if no model scores it.
+    """Return the event for a pair. Its ``decision`` is ``none`` if there is no model to score it.
 
-    ``detail`` names the images in which no face was found; it is empty if there was one.
+    Its ``detail`` names the images without a face, and is empty if a face was found.
     """
     pair: Pair = captured.pair
     nobody = found is None and "no_face" in reasons
@@ -72,7 +72,7 @@ def pair_event(
 
 
 def status_event(status: FeedStatus) -> Mapping[str, Any]:
-    """Return the status of the cameras as an event."""
+    """Return the event with the status of the cameras."""
     return {
         "cameras": [
             {
@@ -96,7 +96,7 @@ def status_event(status: FeedStatus) -> Mapping[str, Any]:
 
 
 class RigWatch:
-    """Scores pairs of ``feed`` for the subscribers of ``hub``, one after another, at most `PAIRS_PER_S` per second."""
+    """Thread that scores pairs of ``feed`` for the subscribers of ``hub``, at most `PAIRS_PER_S` per second."""
 
     def __init__(self, model: ActiveModel, feed: PairFeed, hub: EventHub, *, expose_score: bool) -> None:
         self._model, self._feed, self._hub, self._expose_score = model, feed, hub, expose_score
@@ -110,7 +110,7 @@ class RigWatch:
         self._thread.start()
 
     def close(self) -> None:
-        """Tell the thread to end; returns at once."""
+        """Tell the thread to end, and return at once."""
         self._stop.set()
 
     def _run(self) -> None:
@@ -122,12 +122,12 @@ class RigWatch:
             try:
                 self.step(began)
             except Exception as error:
-                # One bad pair must not end the thread. The log omits the error's text, which may quote image data.
+                # One bad pair must not end the thread. The log omits the text of the error, which may quote image data.
                 log.error("a pair could not be scored for the console: %s", type(error).__name__)
             self._stop.wait(max(0.0, 1 / PAIRS_PER_S - (time.monotonic() - began)))
 
     def step(self, now_s: float) -> None:
-        """Publish the newest pair if it is new, and the status of the cameras every second."""
+        """Publish the newest pair if it has not been published, and the status of the cameras once a second."""
         if now_s - self._told_s >= STATUS_S:
             self._told_s = now_s
             self._hub.publish("cameras", status_event(self._feed.status()))
@@ -150,7 +150,8 @@ class RigWatch:
         self._hub.publish("pair", event)
 
     def _stream_of(self, pipeline: LivenessPipeline) -> StreamPipeline:
-        """Return the stream that tracks the face from pair to pair; it is kept as long as the model is the same."""
+        """Return the pipeline that tracks the face from pair to pair. It is kept as long as the model stays the
+        same."""
         if self._stream is None or self._stream.pipeline is not pipeline:
             self._stream = StreamPipeline(pipeline)
         return self._stream

@@ -104,7 +104,8 @@ class Info(TypedDict):
 
 
 def add_status_routes(app: FastAPI, guard: Guard, vitals: Vitals, about: Callable[[], Info]) -> None:
-    """Add the routes ``/livez``, ``/readyz`` and ``/info``. ``about``: the body of ``/info``, from `info_body`."""
+    """Add the routes ``/livez``, ``/readyz`` and ``/info``. ``about``: returns the body of ``/info``; see
+    `info_body`."""
 
     @app.get("/livez", summary="Liveness of the process", response_model=Alive, tags=["status"])
     async def livez() -> Response:

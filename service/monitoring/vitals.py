@@ -1,4 +1,4 @@
-"""Health of the service: the states of its engine, store and cameras as conditions of `service.monitoring.health`."""
+"""Health of the service: report the states of engine, store and cameras as conditions (`service.monitoring.health`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from service.store.base import StoreStatus
 
 PERIOD_S = 1.0
 PAIRS_STOPPED_NS = 5 * SECOND
-"""Silence of a rig that raises a condition: longer than any camera takes to reopen."""
+"""Time without a pair after which a condition is raised. It is longer than any camera takes to reopen."""
 
 
 class FeedView(TypedDict):
@@ -38,10 +38,10 @@ class FeedView(TypedDict):
 
 
 class Vitals:
-    """Raises and clears the conditions in ``health``.
+    """Watch that raises and clears conditions in ``health``.
 
-    ``store``: returns the status of the store. ``judge_s``: time limit for one pair. ``feed``: the attached rig; None
-    without one. ``cameras``: whether its cameras raise conditions too; False if the embedding program watches them.
+    ``store``: returns the status of the store. ``judge_s``: time limit for one pair. ``feed``: the attached rig, None
+    without one. ``cameras``: whether to report conditions of its cameras; False if the embedding program does so.
     """
 
     def __init__(
@@ -57,17 +57,18 @@ class Vitals:
     ) -> None:
         self.health, self.feed = health, feed
         self._model, self._pool, self._judge_s = model, pool, judge_s
-        # Warnings: requests that need no store are still answered, so load balancers should keep using this replica.
+        # The store's conditions are only warnings: requests that need no store are still answered, so load balancers
+        # should keep using this replica.
         self._store, self._of_store = store, ConditionGroup(health, "warning")
         self._cameras = ConditionGroup(health, "warning") if cameras and feed is not None else None
 
     async def watch(self) -> None:
-        """Refresh every second as long as the service runs."""
+        """Refresh the conditions every second as long as the service runs."""
         while True:
             self.refresh()
             if self._cameras is not None and self.feed is not None:
                 status, now = self.feed.status(), time.monotonic_ns()
-                # A rig without a first pair counts as silent from the start; uploads are scored meanwhile.
+                # A rig that has not delivered its first pair counts as silent. Uploads are scored anyway.
                 silent = pair_conditions(status, now, 0, PAIRS_STOPPED_NS)
                 self._cameras.report({**camera_conditions(status, now), **silent})
             await asyncio.sleep(PERIOD_S)
@@ -96,7 +97,7 @@ class Vitals:
         self._of_store.report({(name, ""): told for name, told in self._store().conditions.items()})
 
     def feed_view(self) -> FeedView | None:
-        """Return the attached rig as `/readyz` and `/info` show it; None without one."""
+        """Return the attached rig in the form shown by `/readyz` and `/info`, or None without one."""
         if self.feed is None:
             return None
         status = self.feed.status()

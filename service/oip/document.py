@@ -47,4 +47,5 @@ BATCH: dict[str, Any] = {
         },
     },
 }
-"""Body and header of the request. The handlers read it as bytes, so FastAPI cannot describe it."""
+"""Description of the body and header of a request. The handlers read the body as bytes, so FastAPI cannot describe
+it."""

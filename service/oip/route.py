@@ -1,7 +1,8 @@
-"""``/v2``: the Open Inference Protocol with binary tensors. Returns raw scores of face crops for remote engines.
+"""``/v2``: the Open Inference Protocol with binary tensors, which returns raw scores of face crops to remote engines.
 
-It returns network outputs and decides nothing: gates, thresholds and decisions stay with the caller. If the operator
-hides scores, only a key with the role ``infer`` gets them, because that is the key's only purpose.
+These routes return outputs of the network and decide nothing; quality gates, thresholds and decisions are up to the
+caller. If the operator hides scores, only a key with the role ``infer`` gets them, because scores are the only purpose
+of such a key.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from service.oip.document import BATCH
 
 log = logging.getLogger("adsn.service")
 MAX_BATCH = 64
-"""A larger batch would occupy a worker for too long; senders split it."""
+"""Maximum batch size. A larger batch would occupy a worker for too long; clients split it."""
 MAX_ID_CHARS = 128
 MODEL_PATH = "/v2/models/{name}"
 VERSION_PATH = MODEL_PATH + "/versions/{version}"
@@ -40,7 +41,7 @@ INFER_STATUSES = (400, 401, 403, 404, 413, 415, 429, 503)
 
 
 def describe_model(loaded: LoadedModel) -> dict[str, Any]:
-    """Return the model's metadata. ``parameters``, specific to this project, tells a remote engine what to verify
+    """Return the metadata of the model. Its ``parameters`` are specific to this project: a remote engine verifies them
     first."""
     engine = loaded.pipeline.engine
     inputs = [{"name": s.name, "datatype": datatype(s.dtype), "shape": [-1, *s.shape]} for s in engine.inputs]
@@ -62,7 +63,7 @@ def describe_model(loaded: LoadedModel) -> dict[str, Any]:
 
 
 def require_model(loaded: LoadedModel, name: str, version: str | None) -> None:
-    """Raise 404 unless ``loaded`` is the requested model."""
+    """Check that ``loaded`` is the requested model; otherwise raise `RequestError` with status 404."""
     if name != loaded.manifest.name:
         raise RequestError(404, "not_found", f"unknown model; this service has {loaded.manifest.name}.")
     if version not in (None, "1"):
@@ -70,7 +71,7 @@ def require_model(loaded: LoadedModel, name: str, version: str | None) -> None:
 
 
 def wanted_outputs(head: dict[str, Any]) -> dict[str, bool]:
-    """Return the outputs that a request wants: name → whether as bytes. Without a list, all outputs.
+    """Return the requested outputs: name → whether as binary data. Without a list in the request these are all outputs.
 
     Raises:
         InvalidBatch: an output is unknown, or ``outputs`` is not a list.
@@ -92,7 +93,7 @@ def wanted_outputs(head: dict[str, Any]) -> dict[str, bool]:
 
 @dataclass(frozen=True, slots=True)
 class ScoredBatch:
-    """A response body, the length of its JSON if tensors follow, and the number of samples scored."""
+    """Body of a response, length of its JSON if binary tensors follow, and number of samples scored."""
 
     body: bytes
     header_length: int | None
@@ -100,12 +101,12 @@ class ScoredBatch:
 
 
 def check_json(text: bytes, max_bytes: int) -> None:
-    """Refuse JSON whose parsed values would take more than ``max_bytes``, before it is parsed.
+    """Refuse JSON, before it is parsed, if its parsed values could take more than ``max_bytes``.
 
     Raises:
-        RequestError: 413, they would.
+        RequestError: 413, the values could take more.
     """
-    # Upper bound of Python's memory: a slot and a number for each value, a header for each list, object and string. The
+    # Upper bound of the memory: a slot and a number for each value, and a header for each list, object and string. The
     # text exists twice, as bytes and decoded.
     needed = 2 * len(text) + 36 * text.count(b",") + 80 * (text.count(b"[") + text.count(b"{")) + 40 * text.count(b'"')
     if needed > max_bytes:
@@ -118,11 +119,11 @@ def check_json(text: bytes, max_bytes: int) -> None:
 
 
 def infer(loaded: LoadedModel, body: bytes, header_length: int | None, max_bytes: int) -> ScoredBatch:
-    """Score one request's batch. Runs in a worker. ``max_bytes``: see `check_json`.
+    """Score the batch of one request. Runs in a worker. ``max_bytes``: see `check_json`.
 
     Raises:
         InvalidBatch: the message or its tensors are invalid.
-        RequestError: its JSON is too large.
+        RequestError: the JSON is too large.
         EngineError: there is no score.
     """
     if header_length is None:
@@ -146,10 +147,10 @@ def infer(loaded: LoadedModel, body: bytes, header_length: int | None, max_bytes
 
 
 def header_length_of(request: Request) -> int | None:
-    """Return the length of the JSON before binary tensors; None without tensors.
+    """Return the length of the JSON before binary tensors, or None if there are none.
 
     Raises:
-        RequestError: 415 compressed body, 400 not a number.
+        RequestError: 415, the body is compressed; 400, the length is not a number.
     """
     require_plain(request.headers)
     given = request.headers.get(HEADER_LENGTH)
@@ -163,9 +164,9 @@ def header_length_of(request: Request) -> int | None:
 class OpenInference:
     """Handlers of the routes under ``/v2``.
 
-    ``scored``: called with each request's number of samples. ``max_bytes``: memory limit for a request's parsed JSON.
-
-    Their problem documents also have a member ``error``, see `service.http.problem_document.problem_body`.
+    ``scored``: called for each request with the number of samples. ``max_bytes``: memory limit for the parsed JSON of a
+    request. Problem documents of these routes also have a member ``error``; see
+    `service.http.problem_document.problem_body`.
     """
 
     def __init__(
@@ -264,7 +265,8 @@ def add_oip_routes(app: FastAPI, handlers: OpenInference) -> None:
         ("/ready", "GET", handlers.able, handlers.able_version, "readiness of the model", (401, 403, 404, 503)),
         ("/infer", "POST", handlers.score, handlers.score_version, "score crops", INFER_STATUSES),
     )
-    # One handler per path, so that the document declares `version` only where the path contains it.
+    # There is one handler for each path, so that the OpenAPI document declares `version` only where the path contains
+    # it.
     for ending, method, newest, versioned, told, statuses in routes:
         for route, path, by in ((newest, MODEL_PATH, ""), (versioned, VERSION_PATH, ", by version")):
             app.add_api_route(

@@ -1,7 +1,7 @@
 """Shared parts of all outputs: events, a bounded queue that drops expired events, and a sending thread.
 
-A decision expires at most two seconds after the last frame that it used. The queue never returns an expired event, and
-an output that needs time before it sends checks the expiry again right before sending.
+A decision expires at most two seconds after the last frame that it used. The queue does not return expired events
+(unless asked to), and an output that needs time before it sends checks the expiry again right before sending.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ PROBE_S = 1.0
 
 
 def boottime_ns() -> int:
-    """Return CLOCK_BOOTTIME in nanoseconds. It also counts during suspend, so no event outlives a suspend."""
+    """Return CLOCK_BOOTTIME in nanoseconds. This clock also runs during suspend, so events expire during a suspend
+    too."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
@@ -47,12 +48,12 @@ class EventExpired(OutputError):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened at the kiosk.
+    """An event at the kiosk.
 
-    ``id``: unique; for a decision, the session's id. ``data``: further JSON members, depending on ``kind``.
-    ``expires_ns``: CLOCK_BOOTTIME, for decisions only. ``wall``: UTC time for display; never used in calculations.
-    ``answer``: the decision as a response of ``POST /liveness``, for the audit log; never sent. ``attestation``: the
-    decision's signature.
+    ``id``: unique id; for a decision, that of its session. ``data``: further JSON members, depending on ``kind``.
+    ``expires_ns``: time of expiry, CLOCK_BOOTTIME; only for decisions. ``wall``: UTC time for display; never used in
+    calculations. ``answer``: the decision in the form of a ``POST /liveness`` response, for the audit log; never sent.
+    ``attestation``: attestation of the decision.
     """
 
     kind: EventKind
@@ -68,22 +69,22 @@ class Event:
 
     @property
     def permits(self) -> bool:
-        """Whether the event may open a door, if it has not expired."""
+        """Whether the event may open a door, provided that it has not expired."""
         return self.kind == "decision" and self.decision == "live" and self.expires_ns is not None
 
     def fresh(self, now_ns: int) -> bool:
         return self.expires_ns is None or now_ns < self.expires_ns
 
     def require_fresh(self, now_ns: int) -> None:
-        """Raise `EventExpired` if the event has expired."""
+        """Check that the event has not expired; otherwise raise `EventExpired`."""
         if not self.fresh(now_ns):
             raise EventExpired(f"the decision {self.id} expired before it could be sent.")
 
     def body(self, now_ns: int) -> dict[str, Any]:
         """Return the JSON body that all outputs send.
 
-        ``expires_in_ms`` counts from now, so receivers do not need synchronised clocks. An expired ``live`` becomes
-        ``uncertain`` and loses its attestation.
+        Its ``expires_in_ms`` counts from ``now_ns``, so receivers need no synchronised clocks. An expired ``live`` is
+        sent as ``uncertain`` and without its attestation.
         """
         body: dict[str, Any] = {
             "kind": self.kind,
@@ -98,7 +99,7 @@ class Event:
             body["expires_in_ms"] = max(0, (self.expires_ns or now_ns) - now_ns) // 1_000_000
             if self.attestation is not None and not late:
                 body["attestation"] = self.attestation
-        # Members of ``data`` never replace the event's own.
+        # Members of ``data`` never replace those of the event itself.
         return {**body, **{name: value for name, value in self.data.items() if name not in body}}
 
 
@@ -107,13 +108,13 @@ def utc_now() -> datetime:
 
 
 class Channel(Protocol):
-    """Interface of an output towards the kiosk."""
+    """An output, as the kiosk sees it."""
 
     @property
     def name(self) -> str: ...
 
     def offer(self, event: Event) -> None:
-        """Accept an event. Never blocks, whatever state the receiver is in."""
+        """Accept an event. Never blocks, whatever the state of the receiver."""
         ...
 
     def close(self, timeout_s: float) -> None: ...
@@ -128,7 +129,7 @@ class Channel(Protocol):
 
 
 class EventQueue:
-    """Bounded queue of events. When it is full, the oldest event is dropped. Safe to call from several threads."""
+    """Bounded queue of events. When it is full, the oldest event is dropped. Thread-safe."""
 
     def __init__(self, capacity: int = CAPACITY, clock: Clock = boottime_ns) -> None:
         self.counts: Counter[str] = Counter()
@@ -146,7 +147,10 @@ class EventQueue:
             self._changed.notify()
 
     def get(self, timeout_s: float, keep_expired: bool = False) -> Event | None:
-        """Return the oldest event that has not expired, or None on timeout or if the queue was closed."""
+        """Return the oldest event that has not expired, or None after ``timeout_s`` or if the queue was closed.
+
+        With ``keep_expired``, expired events are returned too.
+        """
         deadline = time.monotonic() + timeout_s
         with self._changed:
             while True:
@@ -170,7 +174,7 @@ class EventQueue:
             self.counts[what] += 1
 
     def close(self) -> None:
-        """Close the queue. Queued events can still be taken; `get` no longer waits for new ones."""
+        """Close the queue. `get` still returns queued events, but no longer waits for new ones."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -181,7 +185,7 @@ class EventQueue:
 
 
 class Output(Protocol):
-    """An output that one thread uses."""
+    """A blocking output, used by one thread."""
 
     @property
     def name(self) -> str: ...
@@ -197,14 +201,14 @@ class Output(Protocol):
         ...
 
     def probe(self) -> bool:
-        """Tell whether the output works again. Called every second after a failure."""
+        """Return whether the output works again. Called every second after a failure."""
         ...
 
     def close(self) -> None: ...
 
 
 class OutputWorker:
-    """Runs an `Output` in its own thread."""
+    """`Channel` that runs an `Output` in a separate thread."""
 
     def __init__(
         self, output: Output, health: Health, *, keep_expired: bool = False, capacity: int = CAPACITY,
@@ -274,7 +278,7 @@ class OutputWorker:
 
 
 def error_text(error: Exception) -> str:
-    """Return an error's message for people, without a traceback."""
+    """Return the message of an error for people, without a traceback."""
     if isinstance(error, AdsnError):
         return error.message
     return str(error) or type(error).__name__

@@ -1,6 +1,7 @@
-"""Persistent connection to an MQTT broker, in its own thread.
+"""Persistent connection to an MQTT broker, in a separate thread.
 
-Every connection is a new session on both sides, and the kernel drops data that a dead connection has not delivered.
+Every connection starts a new session on both sides, and the kernel discards data that a dead connection has not
+delivered. So no old message is delivered late.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ log = logging.getLogger("adsn.outputs")
 BACK_OFF_S = (0.5, 30.0)
 CONNECT_S = 5.0
 ACKNOWLEDGE_S = 1.5
-"""Time limit for the broker's acknowledgement. After it the connection is abandoned."""
+"""Time limit in seconds for an acknowledgement from the broker, after which the connection is given up."""
 KEEP_ALIVE_S = 5
 
 
@@ -39,7 +40,7 @@ KEEP_ALIVE_S = 5
 class BrokerSettings:
     """Address and credentials of the broker. ``authorities``, ``certificate``, ``key``: PEM files for TLS.
 
-    ``client_id``: name of the connection; None generates one.
+    ``client_id``: MQTT client id; if None, one is generated.
     """
 
     host: str
@@ -53,7 +54,7 @@ class BrokerSettings:
     client_id: str | None = None
 
     def context(self) -> ssl.SSLContext | None:
-        """Return the TLS context; None without TLS. Raises ConfigError if a file cannot be used."""
+        """Return the TLS context, or None without TLS. Raises `ConfigError` if a file cannot be used."""
         if not self.tls:
             return None
 
@@ -67,14 +68,14 @@ class BrokerSettings:
 
 @dataclass(frozen=True, slots=True)
 class LastWill:
-    """Retained message that the broker publishes when the connection is lost."""
+    """Retained message that the broker publishes if the connection is lost."""
 
     topic: str
     payload: bytes
 
 
 class BrokerConnection(ABC):
-    """Keeps one connection to ``broker`` open. Subclasses implement `talk` to publish on it."""
+    """Channel that keeps a connection to ``broker`` open. Subclasses implement `talk` to publish on it."""
 
     name: ClassVar[str]
 
@@ -97,7 +98,7 @@ class BrokerConnection(ABC):
         """Publish on a new connection until asked to stop or the connection ends."""
 
     def close(self, timeout_s: float) -> None:
-        """End the connection and the thread."""
+        """Close the connection and end the thread."""
         self._stopping = True
         self.ring()
         self._thread.join(timeout_s)
@@ -105,13 +106,13 @@ class BrokerConnection(ABC):
     def ring(self) -> None:
         """Wake `talk`."""
         loop = self._loop
-        # If the loop has ended or does not exist yet, nothing is waiting to be woken.
+        # If the event loop has ended or does not exist yet, there is nothing to wake.
         if loop is not None:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._wake.set)
 
     def established(self) -> None:
-        """Note that the broker has accepted the first messages."""
+        """Record that the broker has accepted the first messages."""
         self.connected = self._ever = True
         self._backoff.reset()
         self._tries = 0
@@ -141,10 +142,10 @@ class BrokerConnection(ABC):
                 await self._pause(self._backoff.next())
 
     def _tls_advice(self, error: Exception) -> str:
-        """Return what to do where the port may be one of the other kind, else an empty string.
+        """Return advice if the port may expect TLS where none is used, or the reverse; otherwise an empty string.
 
-        A broker resets a connection that opens with TLS where it expects none, and waits for the rest of a TLS record
-        where the connection opens without.
+        A broker without TLS resets a connection that starts with TLS. A broker with TLS waits for the rest of a TLS
+        record if the connection starts without TLS.
         """
         broker = self._broker
         if self._ever or not isinstance(error, self._library.MqttError):
@@ -156,7 +157,7 @@ class BrokerConnection(ABC):
         return ""
 
     async def _pause(self, seconds: float) -> None:
-        """Wait unless asked to stop. Events offered meanwhile do not shorten the wait."""
+        """Wait for ``seconds`` or until asked to stop. Events offered meanwhile do not shorten the wait."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         while not self._stopping and (left := deadline - loop.time()) > 0:
@@ -186,7 +187,8 @@ class BrokerConnection(ABC):
 
 @contextlib.asynccontextmanager
 async def listening(client: aiomqtt.Client) -> AsyncIterator[asyncio.Future[None]]:
-    """Yield a future that ends with the connection and carries the reason. Subscribes to nothing."""
+    """Yield a future that is done when the connection ends, with the reason as its exception. Subscribes to no
+    topic."""
 
     async def listen() -> None:
         async for _ in client.messages:
@@ -202,7 +204,7 @@ async def listening(client: aiomqtt.Client) -> AsyncIterator[asyncio.Future[None
 
 
 async def unless(ended: asyncio.Future[None], work: Coroutine[Any, Any, Any]) -> None:
-    """Run ``work`` until the connection ends: a library that waits for a reply would not notice that."""
+    """Run ``work``, but stop if the connection ends. The library does not notice that while it waits for a reply."""
     doing = asyncio.ensure_future(work)
     try:
         await asyncio.wait((doing, ended), return_when=asyncio.FIRST_COMPLETED)
@@ -216,12 +218,12 @@ async def unless(ended: asyncio.Future[None], work: Coroutine[Any, Any, Any]) ->
 
 
 def json_bytes(body: Mapping[str, Any]) -> bytes:
-    """Return ``body`` as JSON, refusing NaN."""
+    """Return ``body`` as JSON. NaN is refused."""
     return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
 
 
 def import_aiomqtt() -> Any:
-    """Return the aiomqtt module. Raises ConfigError if it is not installed."""
+    """Return the aiomqtt module. Raises `ConfigError` if it is not installed."""
     try:
         import aiomqtt
     except ModuleNotFoundError:
@@ -230,6 +232,9 @@ def import_aiomqtt() -> Any:
 
 
 def _cancel_others() -> None:
-    """Cancel tasks that the library leaves behind after a failed connection, so that months of retries leak nothing."""
+    """Cancel the tasks that the library leaves behind after a failed connection.
+
+    Otherwise they would accumulate over months of retries.
+    """
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()

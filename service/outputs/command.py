@@ -14,10 +14,11 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class CommandOutput:
-    """Runs ``argv`` without a shell, once for each ``live`` decision.
+    """Output that runs ``argv`` without a shell, once for each ``live`` decision.
 
-    The program gets ``ADSN_SESSION``, ``ADSN_DECISION``, ``ADSN_DOOR``, ``ADSN_EXPIRES_IN_MS``, ``PATH`` and ``LANG``.
-    It inherits nothing else: no secrets, no open files, no input. After ``timeout_s`` it and its children are killed.
+    The environment of the program is ``ADSN_SESSION``, ``ADSN_DECISION``, ``ADSN_DOOR``, ``ADSN_EXPIRES_IN_MS``,
+    ``PATH`` and ``LANG``. The program inherits nothing else: no secrets, no open files, no input. After ``timeout_s``
+    it and its children are killed.
     """
 
     name = "command"
@@ -53,7 +54,7 @@ class CommandOutput:
                 f"the command {self._argv[0]} took more than {self._timeout:g} s and was killed."
             ) from None
         finally:
-            # Kill the whole process group, so that no child is left behind.
+            # Kill the whole process group, so that no child process keeps running.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -1,4 +1,4 @@
-"""The kiosk as a device of Home Assistant, by MQTT discovery; docs/mqtt.md has every topic.
+"""The kiosk as a device in Home Assistant, through MQTT discovery. docs/mqtt.md lists all topics.
 
 ::
 
@@ -6,8 +6,8 @@
     PREFIX/availability          retained: online or offline (the last will)
     PREFIX/status                every ten seconds, not retained: rates, skew, waiting events
 
-It uses a separate connection: a connection has one last will, and `service.outputs.mqtt` uses its own for ``health``.
-Failures here also cost no decision.
+This output has a separate connection, because a connection has only one last will and `service.outputs.mqtt` uses it
+for ``health``. That way failures of this output do not affect decisions either.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 STATUS_EVERY_S = 10.0
 EXPIRE_AFTER_S = 35
-"""Home Assistant drops a reading older than this: three updates were missed."""
+"""Age in seconds after which Home Assistant discards a reading: three updates were missed."""
 ONLINE, OFFLINE = b"online", b"offline"
 CAMERA_NAMES: Mapping[Modality, str] = {"rgb": "RGB", "ir": "IR", "depth": "Depth"}
 
@@ -56,7 +56,7 @@ DECISION = (
 
 @dataclass(frozen=True, slots=True)
 class KioskReadings:
-    """Readings of the sensors. ``waiting``: number of events waiting to be sent."""
+    """Readings for the sensors. ``waiting``: number of events waiting to be sent."""
 
     feed: FeedStatus
     waiting: int
@@ -74,7 +74,7 @@ class KioskReadings:
 
 @dataclass(frozen=True, slots=True)
 class KioskDevice:
-    """The device that Home Assistant shows. ``topic``: prefix of the kiosk's topics."""
+    """The device shown in Home Assistant. ``topic``: prefix of the kiosk's topics."""
 
     site: str
     door: str
@@ -82,7 +82,7 @@ class KioskDevice:
 
     @property
     def id(self) -> str:
-        """Device id: only characters allowed in a discovery topic, and different for each ``topic``."""
+        """Id of the device. It has only characters allowed in a discovery topic, and differs for each ``topic``."""
         plain = re.sub(r"[^A-Za-z0-9_-]", "-", f"{self.site}-{self.door}")
         return f"adsn-{plain}-{hashlib.sha256(self.topic.encode()).hexdigest()[:8]}"
 
@@ -124,8 +124,8 @@ class KioskDevice:
         }
 
     def _decision(self) -> dict[str, Any]:
-        # No availability topic: an entity that returns from `unavailable` shows its last event again, and an automation
-        # on a state change would take that for a new decision.
+        # This entity has no availability topic: when it returned from `unavailable`, it would show its last event
+        # again, and an automation on state changes would take that for a new decision.
         return {
             "platform": "event",
             "name": "Decision",
@@ -153,8 +153,8 @@ class KioskDevice:
 
 
 class HomeAssistantChannel(BrokerConnection):
-    """Announces ``device`` below the topic ``discovery`` and publishes the readings that ``read`` returns. Takes no
-    events."""
+    """Channel that announces ``device`` below the topic ``discovery`` and publishes the readings returned by ``read``.
+    It ignores events."""
 
     name = "home_assistant"
 
@@ -162,7 +162,7 @@ class HomeAssistantChannel(BrokerConnection):
         self, broker: BrokerSettings, device: KioskDevice, discovery: str, read: Callable[[], KioskReadings],
         health: Health, *, back_off_s: tuple[float, float] = BACK_OFF_S,
     ) -> None:  # fmt: skip
-        # A broker closes a connection when another one uses the same client id.
+        # A broker closes a connection if another one uses the same client id.
         own = replace(broker, client_id=f"{broker.client_id}-ha") if broker.client_id is not None else broker
         self._available = f"{device.topic}/availability"
         super().__init__(own, LastWill(self._available, OFFLINE), health, back_off_s)
@@ -179,7 +179,7 @@ class HomeAssistantChannel(BrokerConnection):
         return 0
 
     async def talk(self, client: aiomqtt.Client) -> None:
-        """Announce the device, then publish its status."""
+        """Announce the device, then publish its status periodically."""
         cameras = [camera.modality for camera in self._read().feed.cameras]
         await self._keep(client, self._config, json_bytes(self._device.config(cameras)))
         await self._keep(client, self._available, ONLINE)

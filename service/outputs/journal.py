@@ -1,4 +1,4 @@
-"""Event log: one JSON object per line, rotated by size, flushed to disk as configured."""
+"""Event log: one JSON object per line, with rotation by size and configurable flushing to disk."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Sync = Literal["always", "decisions", "never"]
 
 
 class JournalOutput:
-    """Appends events to ``path``. At ``max_bytes`` the file becomes ``path.1``, the old ``path.1`` ``path.2``, and so
-    on up to ``keep``.
+    """Output that appends events to ``path``.
 
-    When the disk is full, events are lost and counted; the first line written afterwards states the count. A partial
-    line is terminated before the next one. Other programs (logrotate) may move the file at any time.
+    At ``max_bytes`` the file is renamed to ``path.1``, the previous ``path.1`` to ``path.2``, and so on up to ``keep``.
+    When the disk is full, events are lost and counted, and the first line written afterwards states the count. A
+    partial line is terminated before the next one. Other programs (logrotate) may move the file at any time.
     """
 
     name = "log"
@@ -39,7 +39,7 @@ class JournalOutput:
         """Append the event.
 
         Raises:
-            OutputError: the event is lost; the message says why.
+            OutputError: the event is lost. The message says why.
         """
         try:
             self._report_loss()
@@ -69,7 +69,7 @@ class JournalOutput:
     def _append(self, body: object, durable: bool) -> None:
         line = json.dumps(body, separators=(",", ":"), allow_nan=False).encode() + b"\n"
         self._open(len(line))
-        # A full disk or a power cut may have left a partial line: end it first.
+        # A full disk or a power failure may have left a partial line. End it first.
         data = b"\n" + line if self._torn else line
         self._torn = True
         written = os.write(self._fd, data)
@@ -81,7 +81,7 @@ class JournalOutput:
             os.fdatasync(self._fd)
 
     def _open(self, incoming: int) -> None:
-        """Ensure that the file at the path is open and has room for ``incoming`` bytes."""
+        """Make sure that the file at the path is open and has room for ``incoming`` bytes."""
         if self._fd >= 0 and (self._moved() or self._size + incoming > self._max):
             self._close_file()
         if self._fd >= 0:

@@ -1,4 +1,4 @@
-"""Publish events to an MQTT broker; docs/mqtt.md has every topic.
+"""Publish events to an MQTT broker. docs/mqtt.md lists all topics.
 
 ::
 
@@ -6,8 +6,9 @@
     PREFIX/state    QoS 0, not retained
     PREFIX/event    decisions: QoS 1, never retained, expiring within two seconds (MQTT 5)
 
-A retained ``live`` would open the door again for any later subscriber. A ``live`` queued while the broker was
-unreachable would open it after everyone has gone. So decisions are never queued for a broker that is not connected.
+A retained ``live`` would open the door again for any later subscriber. A ``live`` that was queued while the broker was
+unreachable would open it after the person has left. So decisions are never retained, and never queued while the broker
+is not connected.
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
     import aiomqtt
 
 OWN_SUBJECTS = ("mqtt", "home_assistant")
-"""Conditions of the MQTT connections, left out of ``health``: a client that reads it is connected to the broker."""
+"""Conditions of the MQTT connections. They are left out of ``health``, because a client that reads ``health`` is
+connected to the broker."""
 
 
 class MqttChannel(BrokerConnection):
-    """Publishes events to ``broker`` below ``topic``."""
+    """Channel that publishes events to ``broker`` below ``topic``."""
 
     name = "mqtt"
 
@@ -50,7 +52,7 @@ class MqttChannel(BrokerConnection):
 
     def offer(self, event: Event) -> None:
         if event.kind == "decision" and not self.connected:
-            # It would expire before there is a connection, or open the door unexpectedly.
+            # If it were queued, it would expire before there is a connection, or open the door unexpectedly.
             self._queue.count("failed")
             return
         self._queue.put(event)
@@ -67,7 +69,7 @@ class MqttChannel(BrokerConnection):
         super().close(timeout_s)
 
     async def talk(self, client: aiomqtt.Client) -> None:
-        """Publish the kiosk's health, then its events. Decisions from before this connection are not sent."""
+        """Publish the health of the kiosk, then its events. Decisions from before this connection are not sent."""
         while (event := self._queue.get(0)) is not None:
             self._queue.count("expired" if event.kind == "decision" else "superseded")
         await self._publish_health(client)
@@ -118,8 +120,8 @@ class MqttChannel(BrokerConnection):
         from paho.mqtt.packettypes import PacketTypes
         from paho.mqtt.properties import Properties
 
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's own gap
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # untyped in paho
         if event.expires_ns is not None:
-            # MQTT expiry has whole seconds only; the body has the milliseconds.
+            # MQTT expiry is in whole seconds. The body contains it in milliseconds.
             properties.MessageExpiryInterval = max(1, (event.expires_ns - now) // 1_000_000_000)
         return properties

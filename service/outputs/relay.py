@@ -1,4 +1,4 @@
-"""Output to a door relay on a GPIO line: fail-secure and momentary; repeated decisions cannot hold the door open.
+"""Output to a door relay on a GPIO line. It is fail-secure and momentary: repeated decisions cannot hold the door open.
 
 Wire the relay so that a released line means a locked door (normally open contact, fail-secure strike). Give the line a
 pull resistor towards locked, so that the door stays locked while this process does not drive the line.
@@ -21,10 +21,10 @@ CONSUMER = "adsn-kiosk"
 
 
 class OutputLine(Protocol):
-    """An output line. Opening it drives it to locked."""
+    """A GPIO output line. When it is opened, it is driven to locked."""
 
     def drive(self, open_: bool) -> None:
-        """Open or lock the door. Raises OSError."""
+        """Open or lock the door. Raises `OSError` on failure."""
         ...
 
     def close(self) -> None:
@@ -33,12 +33,13 @@ class OutputLine(Protocol):
 
 
 class GpiodLine:
-    """A line of a Linux GPIO chip, driven through libgpiod 2.
+    """`OutputLine` on a Linux GPIO chip, driven through libgpiod 2.
 
-    ``chip``: a device such as ``/dev/gpiochip0``. ``line``: offset or name. ``active_low``: a low level opens the door.
+    ``chip``: device such as ``/dev/gpiochip0``. ``line``: offset or name. ``active_low``: whether a low level opens the
+    door.
 
     Raises:
-        ConfigError: the package is missing. OSError: there is no such chip or line, or another process uses it.
+        ConfigError: the package gpiod is missing. OSError: there is no such chip or line, or another process uses it.
     """
 
     def __init__(self, chip: str, line: int | str, active_low: bool = False) -> None:
@@ -51,7 +52,7 @@ class GpiodLine:
         try:
             self._request: Any = gpiod.request_lines(chip, consumer=CONSUMER, config={line: settings})
         except OSError as error:
-            # libgpiod's error does not name the line.
+            # The error from libgpiod does not name the line.
             raise OSError(error.errno, f"{error.strerror} (line {line} of {chip})") from error
 
     def drive(self, open_: bool) -> None:
@@ -59,7 +60,7 @@ class GpiodLine:
 
     def close(self) -> None:
         if self._request is not None:
-            # A driver may keep a released line at its last level, so lock it first.
+            # A driver may keep a released line at its last level, so drive it to locked first.
             try:
                 self.drive(False)
             finally:
@@ -68,7 +69,7 @@ class GpiodLine:
 
 
 def import_gpiod() -> Any:
-    """Return the gpiod module. Raises ConfigError if it is not installed or too old."""
+    """Return the gpiod module. Raises `ConfigError` if it is not installed or too old."""
     try:
         import gpiod
     except ModuleNotFoundError:
@@ -80,10 +81,10 @@ def import_gpiod() -> Any:
 
 @dataclass(slots=True)
 class RelayPulse:
-    """Timing of the relay pulse. Has no clock of its own: all times are nanoseconds of the caller's clock.
+    """Timing of the relay pulse. It has no clock: all times are nanoseconds of the caller's clock.
 
-    Each ``live`` opens the door for ``length_ns``. A ``live`` while the door is open extends the pulse, up to
-    ``longest_ns`` after the door opened. Afterwards the line stays locked for ``rest_ns``.
+    Each ``live`` opens the door for ``length_ns``. A further ``live`` while the door is open extends the pulse, but not
+    beyond ``longest_ns`` after the door opened. Afterwards the line stays locked for ``rest_ns``.
     """
 
     length_ns: int
@@ -104,9 +105,9 @@ class RelayPulse:
         return True
 
     def level(self, now_ns: int) -> bool:
-        """Tell whether the line should be active now."""
+        """Return whether the line should be active now."""
         if self._opened is not None and now_ns >= self._until:
-            # The rest starts now, not when the pulse was due to end, because the thread may be late.
+            # The rest starts now and not at the planned end of the pulse, because the thread may be late.
             self._opened, self._rest_until = None, now_ns + self.rest_ns
         return self._opened is not None
 
@@ -116,9 +117,9 @@ class RelayPulse:
 
 
 class RelayChannel:
-    """Pulses the line for each ``live``. On every failure the line is released.
+    """Channel that pulses the line for each ``live``. On any failure the line is released.
 
-    ``open_line``: opens the line. After a failure it is called again every ``retry_s``.
+    ``open_line``: opens the line; called again every ``retry_s`` after a failure.
     """
 
     name = "gpio"
@@ -147,7 +148,7 @@ class RelayChannel:
         return self._queue.waiting
 
     def close(self, timeout_s: float) -> None:
-        """Lock the door at once, ending a pulse early."""
+        """Lock the door at once, even during a pulse."""
         self._stop.set()
         self._queue.close()
         self._thread.join(timeout_s)

@@ -1,7 +1,7 @@
-"""Output that POSTs events to a URL, signed, so that the receiver can verify the sender and the time.
+"""Output that POSTs signed events to a URL, so that the receiver can verify the sender and the time.
 
-The body is JSON. The header ``Adsn-Signature: t=SECONDS,v1=HEX`` carries the HMAC-SHA256, keyed with the shared secret,
-of ``SECONDS``, a full stop and the body as sent. Receivers check it as `verify` does.
+The body is JSON. The header is ``Adsn-Signature: t=SECONDS,v1=HEX``. HEX is the HMAC-SHA256, keyed with the shared
+secret, of ``SECONDS``, a full stop and the body as sent. Receivers verify it as `verify` does.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def sign(secret: bytes, seconds: int, body: bytes) -> str:
 
 
 def verify(secret: bytes, header: str, body: bytes, now: float, tolerance_s: float = 5.0) -> bool:
-    """Tell whether ``body`` was signed with ``secret``, within ``tolerance_s`` of ``now`` (seconds since 1970)."""
+    """Return whether ``body`` was signed with ``secret`` within ``tolerance_s`` of ``now``, in seconds since 1970."""
     parts = dict(part.partition("=")[::2] for part in header.split(","))
     try:
         seconds = int(parts.get("t", ""))
@@ -43,10 +43,10 @@ def verify(secret: bytes, header: str, body: bytes, now: float, tolerance_s: flo
 
 
 class WebhookOutput:
-    """POSTs events to ``url``. Redirects are not followed. Decisions are retried until they expire.
+    """Output that POSTs events to ``url``. Redirects are not followed. Decisions are retried until they expire.
 
-    ``kinds``: the events to send. ``timeout_s``: limit for one attempt, from the name look-up to the response's status
-    line. ``authorities``: CA certificates (PEM) to verify the receiver, instead of the system's.
+    ``kinds``: kinds of events to send. ``timeout_s``: limit for one attempt, from the name look-up to the status line
+    of the response. ``authorities``: CA certificates (PEM) to verify the receiver with, instead of the system's.
     """
 
     name = "webhook"
@@ -85,7 +85,7 @@ class WebhookOutput:
                 raise OutputError(str(error.message)) from error
             except OutputError as error:
                 failure = error
-            # Events without expiry are not retried: the next event reports the state at that time.
+            # Events without expiry are not retried, because the next event reports the current state.
             if not retries or event.expires_ns is None or self._stop.wait(backoff.next()):
                 break
             if not event.fresh(self._clock()):
@@ -94,7 +94,8 @@ class WebhookOutput:
 
     def _try(self, event: Event) -> None:
         connection = self._connection()
-        # A receiver that trickles bytes never exceeds the timeout of a single read; this bounds the whole exchange.
+        # A receiver that sends one byte at a time never exceeds the timeout of a single read. This timer limits the
+        # whole exchange.
         guard = threading.Timer(self._timeout, _cut, (connection,))
         guard.daemon = True
         guard.start()
@@ -119,7 +120,7 @@ class WebhookOutput:
                     f"{self._host}: it does not speak TLS on this port. Name its TLS port in webhook.url."
                 ) from error
             text = (str(error) or type(error).__name__).rstrip(".")
-            # All that is seen of a port that expects TLS: it is closed without an answer.
+            # A port that expects TLS shows itself only by closing the connection without a response.
             closed = self._tls is None and isinstance(error, ConnectionResetError)
             advice = " If it speaks TLS on this port, write https:// in webhook.url." if closed else ""
             raise OutputError(f"{self._host}: {text}.{advice}") from error
@@ -148,7 +149,7 @@ class WebhookOutput:
 
 
 class _RequestRejected(OutputError):
-    """The receiver refused the event; a retry would not help."""
+    """The receiver refused the event, and a retry would not help."""
 
 
 def _cut(connection: http.client.HTTPConnection) -> None:
@@ -158,5 +159,5 @@ def _cut(connection: http.client.HTTPConnection) -> None:
 
 
 def _bound_unacknowledged(sock: socket.socket, timeout_s: float) -> None:
-    """Make the kernel drop unacknowledged data after ``timeout_s``, so that it is never delivered late."""
+    """Make the kernel discard unacknowledged data after ``timeout_s``, so that it is never delivered late."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(timeout_s * 1000))

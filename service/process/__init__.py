@@ -1,4 +1,4 @@
-"""Process infrastructure: logging, memory, notifications to systemd."""
+"""Process infrastructure: logging, memory, and notifications to systemd."""
 
 from service.process.logs import set_up_logging
 from service.process.memory import keep_freed_memory

@@ -1,4 +1,4 @@
-"""Logging: lines for people, or JSON objects for programs. Neither ever contains an image or a key."""
+"""Logging: lines for people, or JSON objects for programs. Neither ever contains images or keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXTRA = ("request_id", "decision", "reasons", "status", "code", "ms", "source", 
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats each record as one JSON object per line."""
+    """Formatter that writes each record as one line with a JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, object] = {
@@ -25,7 +25,7 @@ class JsonFormatter(logging.Formatter):
         }
         entry |= {name: getattr(record, name) for name in EXTRA if hasattr(record, name)}
         if record.exc_info and record.exc_info[0] is not None:
-            # The error's type and location, not its text, which may quote the upload.
+            # Log the type and location of the error, but not its text, which may quote the upload.
             trace = record.exc_info[2]
             while trace is not None and trace.tb_next is not None:
                 trace = trace.tb_next
@@ -35,7 +35,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def set_up_logging(settings: LogSettings) -> None:
-    """Send the log to standard error as ``settings`` say."""
+    """Send the log to standard error, in the format and at the level given in ``settings``."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         JsonFormatter()
@@ -43,7 +43,8 @@ def set_up_logging(settings: LogSettings) -> None:
         else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     )
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
-    # uvicorn's start and stop messages repeat ours, and would follow the error that ended the service.
+    # The start and stop messages of uvicorn repeat ours, and would come after the error that ended the service.
     logging.getLogger("uvicorn.error").setLevel(max(logging.getLogger().level, logging.WARNING))
-    # It warns of every malformed form, so one client could fill a disk. The request's own log line is enough.
+    # python_multipart warns about every malformed form, so a single client could fill a disk. The log line of the
+    # request is enough.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)

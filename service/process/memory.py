@@ -1,4 +1,4 @@
-"""Memory settings: keep freed memory in the process, because the next pair needs the same amount."""
+"""Memory settings: keep freed memory in the process, because the next pair needs the same amount again."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import sys
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 KEPT_BYTES = 16 << 20
 LARGEST_BYTES = 8 << 20
-"""Fits a 1920×1080 image. Larger blocks go back to the system at once; otherwise a few 16-megapixel images of one
-caller would stay in every arena for ever."""
+"""Largest block that is kept, large enough for a 1920×1080 image. Larger blocks are returned to the system at once.
+Otherwise the memory of a few 16-megapixel images from one caller would stay in every arena forever."""
 
 
 def keep_freed_memory() -> bool:
     """Make glibc keep the blocks of freed images instead of returning and requesting them repeatedly.
 
-    A decoded image is larger than the blocks that glibc takes from its heap by default, so each one costs the kernel
-    some hundred zeroed pages. With another C library nothing happens. Return whether the setting took effect.
+    By default glibc takes blocks as large as a decoded image directly from the kernel, which must zero some hundred
+    pages each time. Returns whether the setting took effect; with a different C library it does not.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -30,6 +30,7 @@ def keep_freed_memory() -> bool:
 
 
 def freeze_collector() -> None:
-    """Exclude the objects loaded so far from garbage collection: they stay, so scanning them is wasted time."""
+    """Exclude the existing objects from garbage collection. They stay alive, so scanning them would be a waste of
+    time."""
     gc.collect()
     gc.freeze()

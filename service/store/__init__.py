@@ -1,4 +1,4 @@
-"""State about callers that outlives a request, kept in this process or in a store that all replicas share."""
+"""State about callers that outlives a request: kept in this process, or in a store that all replicas share."""
 
 from service.store.base import (
     Claim,

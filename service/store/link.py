@@ -1,7 +1,7 @@
 """Connection to Redis or Valkey: one deadline per call, no retries, and one word for the cause of a failure.
 
-A call that got no answer may still have been carried out. It is never repeated here: the request is refused, and what
-it claimed stays claimed.
+A call without an answer may still have been executed. It is never repeated: the request is refused, and a nonce or key
+that the call has claimed stays claimed.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ SENTENCES: dict[Cause, str] = {
     "error": "it refuses a command. See its log; it must be Redis 6 or newer, or Valkey, and no cluster.",
 }
 LAST_LOOK_S = 0.005
-"""Reserved at the end of each deadline. A loop that was busy past the deadline reads once more what has arrived
-before it gives up."""
+"""Time in seconds reserved at the end of each deadline. If the event loop was busy until after the deadline, it reads
+once more what has arrived before it gives up."""
 CONNECTIONS = 8
 CONNECT_S = 1.0
-"""Timeout for a connection that no request waits for."""
+"""Timeout in seconds for opening a connection for which no request is waiting."""
 
 
 class StoreFailure(Exception):
-    """A call failed. ``cause`` says how, without quoting what was sent."""
+    """A call failed. ``cause``: one word for the cause, which does not quote any data."""
 
     def __init__(self, cause: Cause) -> None:
         super().__init__(cause)
@@ -57,7 +57,7 @@ def import_redis() -> Any:
 
 
 class StoreLink:
-    """Run scripts in the store. Use it on one event loop.
+    """Connections on which scripts are run in the store. Use it on one event loop only.
 
     Raises:
         ConfigError: redis-py is not installed, or a TLS file cannot be used.
@@ -71,13 +71,14 @@ class StoreLink:
 
         self._client: Any = self._redis.asyncio.Redis(
             **connection_options(settings),
-            # Deadlines are enforced below. The library's own would cut off a call whose answer has arrived.
+            # Deadlines are enforced in this module. Those of the library would end a call even if its answer has
+            # arrived.
             socket_timeout=None,
             socket_connect_timeout=None,
             retry=Retry(NoBackoff(), 0),
             max_connections=CONNECTIONS,
         )
-        # Further calls wait for one of these connections, which takes less time than a handshake.
+        # Further calls wait for one of these connections, because that takes less time than a new handshake.
         self._free = asyncio.Semaphore(CONNECTIONS)
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -98,7 +99,7 @@ class StoreLink:
         await self._within(self._open(), CONNECT_S)
 
     async def disconnect(self) -> None:
-        """Close idle connections; after a server restart they are useless."""
+        """Close idle connections, which are useless after a restart of the server."""
         await self._client.connection_pool.disconnect(inuse_connections=False)
 
     async def close(self) -> None:
@@ -113,11 +114,11 @@ class StoreLink:
             try:
                 return await self._client.execute_command("EVALSHA", script.sha, *words)
             except self._redis.exceptions.NoScriptError:
-                # Not carried out: the server was restarted and does not know the script yet.
+                # The script was not executed: the server was restarted and does not know it yet.
                 return await self._client.execute_command("EVAL", script.text, *words)
 
     async def _open(self) -> None:
-        # Each takes its own connection, because they run at the same time.
+        # Run at the same time, each ping uses a different connection.
         await asyncio.gather(*(self._ping() for _ in range(CONNECTIONS)))
 
     async def _ping(self) -> None:
@@ -142,7 +143,8 @@ class StoreLink:
         try:
             return task.result()
         except Exception as error:
-            # For any exception of the library it is unknown what was carried out, so the call has failed.
+            # With any exception of the library it is unknown whether the script was executed, so the call counts as
+            # failed.
             raise StoreFailure(self._cause(error)) from error
 
     def _cause(self, error: BaseException) -> Cause:
@@ -165,6 +167,6 @@ class StoreLink:
         if isinstance(error, known.TimeoutError):
             return "slow"
         text = str(error)
-        # Older servers wrap the script's error in another one.
+        # Older servers wrap the error of a script in another error.
         words: dict[str, Cause] = {"OOM": "full", "READONLY": "read_only", "NOPERM": "denied", "NOAUTH": "denied"}
         return next((cause for word, cause in words.items() if word in text), "error")

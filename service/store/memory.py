@@ -1,4 +1,5 @@
-"""In-process store: the default, without dependencies. A restart clears it, and other replicas do not see it."""
+"""In-process store: the default, without dependencies. A restart clears it, and other replicas cannot see its
+contents."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from service.store.sessions import LoginFailures, Sessions
 
 
 class MemoryStore:
-    """Keep everything in bounded dictionaries. ``now_s``: monotonic seconds."""
+    """Store in bounded dictionaries. ``now_s``: monotonic clock in seconds."""
 
     def __init__(self, limits: StoreLimits, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s
@@ -67,8 +68,8 @@ class MemoryStore:
         return StoreStatus()
 
     async def watch(self) -> None:
-        # There is no connection to maintain. Runs until cancelled, like the shared store's.
+        # There is no connection to maintain. Run until cancelled, like this method of the shared store.
         await asyncio.Event().wait()
 
     async def close(self) -> None:
-        """Do nothing; no resources are held."""
+        """Do nothing, because there are no resources to release."""

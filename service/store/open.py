@@ -1,4 +1,4 @@
-"""Open the store that the settings select."""
+"""Open the store selected by the settings."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from service.store.base import Store, StoreLimits
 from service.store.memory import MemoryStore
 
 CLAIM_MARGIN_S = 40.0
-"""Longer than a request may wait for its body and for a camera pair before it is scored."""
+"""Time in seconds added to the lifetime of a claim. It is longer than a request may wait for its body and for a camera
+pair before it is scored."""
 
 
 def limits_of(settings: Settings) -> StoreLimits:
-    """Return the store limits that ``settings`` give."""
+    """Return the store limits in ``settings``."""
     limits, auth = settings.limits, settings.auth
     return StoreLimits(
         replay_s=limits.replay_s,
@@ -33,7 +34,7 @@ def check_store(settings: StoreSettings) -> None:
     """Check that this machine has what a shared store needs, without connecting to it.
 
     Raises:
-        ConfigError: the package for it is not installed, or a TLS file cannot be used.
+        ConfigError: the package redis is not installed, or a TLS file cannot be used.
     """
     if settings.url is not None:
         from service.store.link import import_redis
@@ -50,10 +51,11 @@ def open_store(
 ) -> Store:
     """Return the store of ``settings``: the in-process store, or the shared one if ``store.url`` is set.
 
-    ``observe`` gets the duration of each call of a shared store, in seconds. ``now_s``: monotonic seconds.
+    ``observe``: called with the duration of each call to a shared store, in seconds. ``now_s``: monotonic clock in
+    seconds.
 
     Raises:
-        ConfigError: the package for it is not installed, or a TLS file cannot be used.
+        ConfigError: the package redis is not installed, or a TLS file cannot be used.
     """
     if settings.store.url is None:
         return MemoryStore(limits_of(settings), now_s)

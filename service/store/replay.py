@@ -1,4 +1,4 @@
-"""Replay protection: used nonces, and Idempotency-Keys with their answers. Bounded; pure."""
+"""Replay protection: used nonces, and Idempotency-Keys with their responses. Bounded memory; pure."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 AnswerKey = tuple[str, str]
-"""Caller and its key, so that no caller can use up or probe for another's."""
+"""Name of the caller and its Idempotency-Key. With the name, no caller can use up or probe the keys of another."""
 
 
 class NonceStore:
-    """Accepts each nonce of a caller once within ``lifetime_s``; a caller has at most ``limit`` live nonces.
+    """Store that accepts each nonce of a caller once within ``lifetime_s``.
 
-    At the limit further nonces are refused instead of evicting old ones: evicting one early would allow a replay. Call
-    from one thread.
+    It keeps at most ``limit`` nonces per caller. At the limit, new nonces are refused. Old ones are not evicted,
+    because that would allow a replay. Not thread-safe.
     """
 
     def __init__(self, lifetime_s: float, limit: int, callers: int = 1024) -> None:
@@ -22,7 +22,10 @@ class NonceStore:
         self._used: dict[str, OrderedDict[str, float]] = {}
 
     def use(self, caller: str, nonce: str, now_s: float) -> Literal["new", "used"] | float:
-        """Mark the nonce as used and return ``new``; return ``used``, or the seconds until there is room."""
+        """Mark a nonce as used and return ``new``.
+
+        Returns ``used`` if it was used before, or, at the limit, the seconds until there is room.
+        """
         used = self._used.get(caller)
         if used is None:
             self._sweep(now_s)
@@ -42,7 +45,7 @@ class NonceStore:
         return "new"
 
     def release(self, caller: str, nonce: str) -> None:
-        """Release a nonce whose request got no answer, so that it can be retried."""
+        """Release a nonce whose request got no response, so that the request can be retried."""
         self._used.get(caller, OrderedDict()).pop(nonce, None)
 
     def _sweep(self, now_s: float) -> None:
@@ -62,10 +65,10 @@ class _StoredAnswer:
 
 
 class IdempotencyStore:
-    """Answers by caller and Idempotency-Key, each with the digest of its request.
+    """Responses by caller and Idempotency-Key, each with the digest of its request.
 
-    The oldest are evicted when there are more than ``limit`` or they exceed ``size`` bytes. Early eviction is harmless:
-    the request is then scored again. Call from one thread.
+    The oldest responses are evicted when there are more than ``limit`` or they exceed ``size`` bytes. Early eviction is
+    harmless, because a repeated request is then scored again. Not thread-safe.
     """
 
     def __init__(self, lifetime_s: float, limit: int, size: int = 32 << 20) -> None:
@@ -74,14 +77,14 @@ class IdempotencyStore:
         self._held = 0
 
     def get(self, key: AnswerKey, digest: bytes, now_s: float) -> bytes | Literal["conflict"] | None:
-        """Return the kept answer, ``conflict`` if it belongs to a different request, or None if none is kept."""
+        """Return the stored response, ``conflict`` if it belongs to a different request, or None if there is none."""
         stored = self._kept.get(key)
         if stored is None or now_s - stored.at_s >= self._lifetime_s:
             return None
         return stored.value if stored.digest == digest else "conflict"
 
     def put(self, key: AnswerKey, digest: bytes, value: bytes, now_s: float) -> None:
-        """Keep ``value``."""
+        """Store the response ``value``."""
         self.drop(key)
         self._kept[key] = _StoredAnswer(digest, now_s, value)
         self._held += len(value)
@@ -90,6 +93,6 @@ class IdempotencyStore:
             self._held -= len(oldest.value)
 
     def drop(self, key: AnswerKey) -> None:
-        """Drop what is kept under ``key``."""
+        """Remove the response stored under ``key``."""
         stored = self._kept.pop(key, None)
         self._held -= len(stored.value) if stored is not None else 0

@@ -1,13 +1,13 @@
-"""Lua scripts that run inside the store. Each is atomic and takes one round trip.
+"""Lua scripts that run inside the store. Each script is atomic and takes one round trip.
 
-Times are the store's own (``TIME``), so replicas need no common clock. Millisecond values have 13 digits, which Lua
-numbers hold and print exactly. Every key that a script writes gets an expiry in the same script.
+Times are those of the store (``TIME``), so replicas need no common clock. Millisecond values have 13 digits, which Lua
+numbers represent and print exactly. Every key written by a script gets its expiry in the same script.
 
-The ledger detects data loss. It holds the store's run id, the total number of nonces taken, and the time from which
-nonces are accepted again. A replica sends the highest count it has seen with each call. A store with a lower count has
-lost nonces: it was restarted without its data, restored from an older copy, or emptied. It then accepts no nonce for
-one nonce lifetime, so that a lost one cannot be used twice. After any restart nonces wait for a short time
-(``settle``), in which every replica compares its count.
+The key called ledger detects data loss. It contains the run id of the store, the total number of nonces used, and the
+time from which nonces are accepted again. With each call, a replica sends the highest number that it has seen. If the
+number in the store is lower, nonces were lost: the store was restarted without its data, restored from an older copy,
+or emptied. It then accepts no nonces for the lifetime of a nonce, so that a lost one cannot be used twice. After any
+restart, nonces are refused for a short time (``settle``), in which all replicas compare their numbers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script and its digest for EVALSHA."""
+    """A script with its digest for EVALSHA."""
 
     text: str
     sha: str = field(init=False)

@@ -1,6 +1,6 @@
-"""Browser sessions and wrong keys per address, in this process. Pure: times come from the caller.
+"""Browser sessions, and counts of wrong keys per address, in this process. Pure: the times are arguments.
 
-Use both on the event loop only.
+Use both classes on the event loop only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from service.store.base import SessionRecord
 
 
 class Sessions:
-    """Browser sessions by the digest of their token. A restart forgets them; users then enter their key again."""
+    """Browser sessions by the digest of their token. They do not survive a restart; users then enter their key
+    again."""
 
     def __init__(self, lifetime_s: float, limit: int = 256) -> None:
         self._lifetime_s, self._limit = lifetime_s, limit
@@ -35,9 +36,10 @@ class Sessions:
 
 
 class LoginFailures:
-    """Counts wrong keys per address. After ``limit`` within ``window_s`` the address waits until the window ends.
+    """Counts of wrong keys per address. After ``limit`` wrong keys within ``window_s`` the address must wait until the
+    window ends.
 
-    When the table is full, the address whose last failure is oldest is forgotten.
+    When the table is full, the address whose last failure is oldest is removed.
     """
 
     def __init__(self, limit: int, window_s: float, addresses: int = 4096) -> None:
@@ -45,7 +47,8 @@ class LoginFailures:
         self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def count(self, address: str, now_s: float) -> float:
-        """Count a wrong key of ``address`` and return 0, or count nothing and return the seconds it must wait."""
+        """Count a wrong key from ``address`` and return 0. If the address must wait, count nothing and return the
+        seconds."""
         wait = self.wait_s(address, now_s)
         if wait > 0:
             return wait
@@ -62,7 +65,7 @@ class LoginFailures:
             self._counts.popitem(last=False)
 
     def hold(self, address: str, wait_s: float, now_s: float) -> None:
-        """Make ``address`` wait, because it failed too often at another replica."""
+        """Make ``address`` wait for ``wait_s``, because it has failed too often at another replica."""
         who = network_of(address)
         self._counts.pop(who, None)
         self._make_room()
@@ -76,7 +79,8 @@ class LoginFailures:
 
 
 def network_of(address: str) -> str:
-    """Return the network that ``address`` is counted as: an IPv6 customer has 2^64 addresses, which count as one."""
+    """Return the network as which ``address`` is counted. The 2^64 IPv6 addresses that one customer has count as
+    one."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

@@ -1,10 +1,10 @@
 """Store shared by all replicas, in Redis or Valkey.
 
-Fails closed where required: while the store is unreachable, nonces, Idempotency-Keys and sessions are refused with
-``store_unavailable``. Rates are then limited per process. Wrong keys are counted in each process at all times, so login
-attempts are never unlimited.
+While the store is unreachable, requests with nonces, Idempotency-Keys or sessions are refused with
+``store_unavailable``, and rates are limited per process. Wrong keys are always counted in each process as well, so
+login attempts are never unlimited.
 
-After one failure no further call waits: each fails at once until a background probe gets an answer.
+After a failed call no further call waits: all calls fail at once until a background probe gets an answer.
 """
 
 from __future__ import annotations
@@ -41,22 +41,23 @@ from service.store.store_keys import StoreKeys
 
 log = logging.getLogger("adsn.store")
 BEAT_S = 1.0
-"""Interval, in seconds, at which a replica compares the store's count of nonces with the highest it has seen, to detect
-lost data."""
+"""Interval in seconds at which a replica compares the number of nonces in the store with the highest number that it has
+seen, to detect data loss."""
 PROBE_S = 0.25
-"""Interval at which a failed store is probed."""
+"""Interval in seconds at which a failed store is probed."""
 SETTLE_S = 3 * BEAT_S
-"""Time, in seconds, for which nonces are refused after a restart of the store, so that every replica can compare the
-counts first."""
+"""Time in seconds for which nonces are refused after a restart of the store, so that every replica can compare the
+numbers first."""
 LEDGER_S = 3600.0
 SESSIONS = 256
-"""Maximum number of sessions per key, the same as in the in-process store."""
+"""Maximum number of sessions per key, as in the in-process store."""
 BUSY, ANSWERED = b"B", b"A"
 DIGEST_BYTES = 32
 
 
 OWED = 1024
-"""Maximum number of undo calls remembered while the store is unreachable. Any beyond that end by their expiry."""
+"""Maximum number of undo calls remembered while the store is unreachable. If there are more, the oldest are dropped,
+and their claims last until they expire."""
 
 
 class _Call(NamedTuple):
@@ -104,7 +105,7 @@ class SharedStore:
         self._owed: deque[_Call] = deque(maxlen=OWED)
         self._wake = asyncio.Event()
 
-    # Calls for the routes.
+    # Calls by the routes.
 
     async def use_nonce(self, nonce: Nonce) -> Literal["new", "used"] | float:
         if self._evicts:
@@ -223,7 +224,8 @@ class SharedStore:
             if self._down is not None:
                 await asyncio.sleep(PROBE_S)
                 continue
-            # A request that fails meanwhile triggers a probe at once: the failure may have been a brief delay.
+            # A request that fails meanwhile triggers a probe at once, because the failure may have been only a short
+            # delay.
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._beat_s)
 
@@ -231,7 +233,8 @@ class SharedStore:
         await self._link.close()
 
     async def _look(self) -> None:
-        """Compare with the ledger; on the first run and after lost connections, open new connections first."""
+        """Compare the numbers with the ledger. On the first run and after a lost connection, open new connections
+        first."""
         try:
             if self._down in ("starting", "unreachable"):
                 await self._link.disconnect()
@@ -239,7 +242,7 @@ class SharedStore:
             arguments, began = (str(self._seen), *self._terms), time.perf_counter()
             count, wait_ms, lost, policy, limit = await self._link.run(BEAT, (self._keys.ledger,), arguments, CONNECT_S)
             if self._down is not None and time.perf_counter() - began > self._timeout_s:
-                # This would be too late for a request as well.
+                # A request would also be answered too late.
                 raise StoreFailure("slow")
         except StoreFailure as failure:
             self._failed(failure.cause)
@@ -262,8 +265,8 @@ class SharedStore:
     ) -> Any:
         """Return the result of ``script``.
 
-        ``undo`` takes back a failed call that may have been carried out, once the store answers again: nobody got an
-        answer for it.
+        ``undo``: call that reverses ``script`` if it fails but may have been executed. It is made once the store
+        answers again.
         """
         if self._down is not None:
             raise StoreUnavailable(self._down_sentence())
@@ -286,7 +289,8 @@ class SharedStore:
                 self._owed.append(call)
 
     async def _settle_debts(self) -> None:
-        """Undo what failed calls may have claimed. Each call names its owner, so no other claim is affected."""
+        """Reverse the claims that failed calls may have made. Each call names the owner of the claim, so claims of
+        other owners are not affected."""
         while self._owed and self._down is None:
             with contextlib.suppress(StoreUnavailable):
                 await self._run(*self._owed.popleft())
@@ -307,7 +311,7 @@ class SharedStore:
         self._closed_until_s, self._lost = time.monotonic() + wait_s, lost
 
     def _check_eviction(self, policy: str, *, limited: bool) -> None:
-        """Check the eviction policy: a store that evicts keys would forget nonces."""
+        """Check the eviction policy, because a store that evicts keys loses nonces."""
         told = (
             f"the store at {self._name} would forget nonces to make room (maxmemory-policy {policy}). Set it to "
             "noeviction."

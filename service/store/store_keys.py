@@ -1,4 +1,4 @@
-"""Names of keys in a shared store. They are hashes, so the store holds no names, addresses or nonces."""
+"""Names of the keys in a shared store. They are hashes, so the store contains no names, addresses or nonces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Counted = Literal["nonces", "answers", "sessions"]
 
 
 class StoreKeys:
-    """Makes the keys that begin with ``prefix``."""
+    """Factory of keys that begin with ``prefix``."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
@@ -29,7 +29,7 @@ class StoreKeys:
         return self._key("session", digest)
 
     def count(self, counted: Counted, owner: str) -> str:
-        """Return the key of the count of these that ``owner`` has."""
+        """Return the key of the number of ``counted`` that ``owner`` has."""
         return self._key("count", counted, owner)
 
     def failures(self, address: str) -> str:

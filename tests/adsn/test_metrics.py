@@ -40,7 +40,7 @@ def test_a_score_on_the_threshold_is_live() -> None:
 
 
 def test_presentations_count_not_frames() -> None:
-    # Nine frames of one accepted attack and one frame of a refused one are one in two, not nine in ten.
+    # Nine frames of one accepted attack and one frame of a refused attack count as one in two, not as nine in ten.
     scores = [0.9] * 9 + [0.1]
     values, species = presentation_scores(scores, ["print"] * 10, ["a"] * 9 + ["b"])
     assert values.tolist() == pytest.approx([0.9, 0.1])
@@ -58,7 +58,7 @@ def test_non_responses_are_counted_apart() -> None:
     assert (report.bpcer, report.bpnrr) == (Rate(0, 1), Rate(1, 2))
     assert (report.apcer["print"], report.apnrr["print"]) == (Rate(1, 2), Rate(1, 3))
     assert (report.apcer["screen"], report.apnrr["screen"]) == (Rate(0, 0), Rate(1, 1))
-    # A species without any score proves nothing, and is not the headline either.
+    # A species without any score has no rate, so it cannot be the worst one.
     assert report.worst[0] == "print"
 
 
@@ -116,7 +116,8 @@ def bpcer_of(scores: np.ndarray, species: list[str]) -> float:
 
 
 def test_the_bootstrap_keeps_subjects_together() -> None:
-    # Twenty subjects with ten presentations; two always fail: 10 % of presentations, but two events, not twenty.
+    # Of twenty subjects with ten presentations each, two always fail. These are 10 % of the presentations, but only two
+    # independent events.
     subjects = [str(i) for i in range(20) for _ in range(10)]
     scores = [0.1 if int(s) < 2 else 0.9 for s in subjects]
     low, high = subject_bootstrap(scores, ["bona_fide"] * 200, subjects, bpcer_of)

@@ -1,4 +1,4 @@
-"""``make bench-gpu`` completes on a fake TensorRT, whose timings mean nothing."""
+"""``make bench-gpu`` runs to its end on a fake TensorRT, whose timings are meaningless."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def machine(version: str) -> Machine:
 
 
 def building(monkeypatch: pytest.MonkeyPatch, refused: str, error: BaseException) -> None:
-    """Let builds of one precision end with ``error``."""
+    """Make builds of one precision raise ``error``."""
 
     def refuse(trt: Any, model: bytes, settings: BuildSettings, **named: Any) -> BuiltEngine:
         if settings.precision == refused:

@@ -65,7 +65,7 @@ def test_one_wild_value_is_clipped_and_the_bulk_is_not(method: Method) -> None:
     values[0, 0] = 60
     found = measure_ranges(model(), ["n"], always(values), "test", method=method, percentile=99.99)
     assert found.seen["n"][0] == -60
-    # One value in 200,000: clipping it costs as much as twice as coarse steps for all others.
+    # For one value in 200,000, clipping it costs as much as steps that are twice as coarse for all others.
     assert -31 < found.tensors["n"][0] < -2.5
     assert found.tensors["n"][1] == pytest.approx(found.seen["n"][1], rel=0.5)
     assert found.method == method

@@ -1,9 +1,9 @@
-"""The image for processors, built from the Dockerfile and run by a container engine: part of ``make test-container``.
+"""The image for CPUs, built from the Dockerfile and run by a container engine: part of ``make test-container``.
 
-Needs podman. No registry is asked: Debian's Python in a clean root stands in for the base image. To spare the minutes
-that compiling takes, OpenCV is the package here; test_stages compiles it. ``ADSN_TEST_ENGINE`` and
-``ADSN_TEST_ENGINE_RUN`` name the engine with its options, and those of ``run``, where it needs some (``podman --runtime
-runc --storage-driver vfs``; ``--ulimit nofile=1024:1024``).
+Needs podman, but no registry: Debian's Python in a clean root replaces the base image. OpenCV is installed as a package
+to save the minutes that compiling takes; test_stages compiles it. If the engine needs options, set ``ADSN_TEST_ENGINE``
+to the engine with its options, and ``ADSN_TEST_ENGINE_RUN`` to the options for ``run`` (for example ``podman --runtime
+runc --storage-driver vfs`` and ``--ulimit nofile=1024:1024``).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.container, pytest.mark.timeout(1800)]
 ENGINE = shlex.split(os.environ.get("ADSN_TEST_ENGINE", "podman"))
 RUN = shlex.split(os.environ.get("ADSN_TEST_ENGINE_RUN", ""))
 BASE, IMAGE, NAME = "localhost/adsn-test-base:latest", "localhost/adsn-test:latest", "adsn-test"
-# As in compose.yaml, but on the host's network: a test needs no bridge.
+# As in compose.yaml, but with the network of the host, because a test needs no bridge.
 CONFINED = "--read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges --ulimit core=0 --network host"
 
 
@@ -44,8 +44,8 @@ def engine(*arguments: str, code: int | None = 0) -> str:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    # Asked for by its marker like the rest of this folder, most of which runs without an engine: test_stages then shows
-    # that the image builds, and this says what it could not.
+    # Skip without an engine. Most of this folder, which has the same marker, runs without one: test_stages then shows
+    # that the image can be built, and this message says what was not tested.
     if shutil.which(ENGINE[0]) is None:
         pytest.skip("needs podman")
     folder = tmp_path_factory.mktemp("base")
@@ -56,8 +56,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     shutil.rmtree(folder)
     arguments = ["--build-arg", f"PYTHON_IMAGE={BASE}", "--build-arg", "OPENCV=wheel"]
     try:
-        # "docker" is the format that keeps HEALTHCHECK; chroot asks for no namespaces that a build machine may lack;
-        # a layer for each step would be a copy of everything for each, where the storage driver knows no better.
+        # Only the format "docker" keeps HEALTHCHECK. The isolation "chroot" needs no namespaces, which a build machine
+        # may lack. Without layers, simple storage drivers do not copy everything for each step.
         options = "--pull=never --format docker --isolation chroot --layers=false"
         engine("build", *options.split(), *arguments, "-t", IMAGE, str(ROOT))
         yield IMAGE

@@ -1,6 +1,7 @@
-"""``deploy/install.sh`` in a clean Debian root: installed, run, upgraded, refused, removed. ``make test-container``.
+"""``deploy/install.sh`` in a clean Debian root: install, run, upgrade, refuse and remove. Part of ``make
+test-container``.
 
-What this does not show: the units under a systemd that runs, which a build root has not.
+The units are not tested under a running systemd, because a root folder has none.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def state(root: Path) -> dict[str, str]:
-    """Return what the installer leaves, by path, without the contents of a release."""
+    """Return path → description for all files of the installer, without the contents of a release."""
     listed = inside(
         root, "find /opt /etc/adsn /etc/systemd/system/adsn* /etc/udev/rules.d -maxdepth 2 -printf '%p %M %u:%g\\n'"
     )
@@ -37,7 +38,7 @@ def state(root: Path) -> dict[str, str]:
 
 
 def serve(root: Path) -> None:
-    """Run the unit's command as its account, and send a request."""
+    """Run the command of the unit under its account, and send a request."""
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "ADSN_PORT": str(PORT), "ADSN_ENGINE_CACHE": "/tmp/engines"}
     who = inside(root, "id -u adsn; id -g adsn").split()
     command = ["chroot", f"--userspec={who[0]}:{who[1]}", str(root), "/opt/adsn/bin/adsn-serve"]
@@ -80,7 +81,7 @@ def test_it_installs_upgrades_refuses_and_removes(root: Path) -> None:
     )
     assert not [line for line in complaints.splitlines() if "adsn-" in line], complaints
 
-    # Upgrade with changed settings: they are kept, and so is the previous release.
+    # Upgrade with changed settings. The settings and the previous release are kept.
     inside(root, f"echo 'port = {PORT}' > /etc/adsn/serve.toml; sleep 1")
     said = inside(root, INSTALL)
     assert "kept: /etc/adsn/serve.toml" in said
@@ -91,7 +92,7 @@ def test_it_installs_upgrades_refuses_and_removes(root: Path) -> None:
     assert len(inside(root, "ls /opt/adsn-releases").split()) == 2
     serve(root)
 
-    # The new release refuses the settings: the current one stays.
+    # If the new release refuses the settings, the current release stays.
     runs = inside(root, "readlink /opt/adsn")
     inside(root, "echo 'prot = 1' > /etc/adsn/serve.toml; sleep 1")
     assert "as it was" in inside(root, INSTALL, code=78)

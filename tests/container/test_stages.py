@@ -1,8 +1,9 @@
-"""The image for processors, by executing its stages' lines in clean Debian roots: ``make test-container``.
+"""The image for CPUs, tested by executing the instructions of its stages in clean Debian roots: ``make
+test-container``.
 
-Needs root, debootstrap and a package mirror; compiling OpenCV takes eight minutes on two cores. Debian's Python stands
-in for the base image's. What this does not show: the base images themselves, other targets, and what a container engine
-adds (read-only root, capabilities), for which there is test_engine.
+Needs root, debootstrap and a package mirror. Compiling OpenCV takes eight minutes on two cores. Debian's Python
+replaces that of the base image. Not tested are the base images themselves, other targets, and features of a container
+engine (read-only root, capabilities), for which there is test_engine.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from tests.support.machines.dockerfile import ROOT, Stage, read_stages
 pytestmark = [pytest.mark.container, pytest.mark.timeout(3600)]
 LIMIT_MB = 420
 SLIM_MB = 125
-"""Size of python:3.12-slim-bookworm, unpacked. The clean roots here are larger and different, so they do not count."""
+"""Unpacked size of python:3.12-slim-bookworm in MB, used instead of the size of the clean roots, which are larger."""
 PORT = 18643
 SCORE = """
 import json, sys
@@ -49,7 +50,8 @@ print(json.dumps([cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG), found]))
 
 
 def play(root: Path, stage: Stage, **arguments: str) -> None:
-    """Execute the stage's COPY, WORKDIR and RUN instructions, with arguments that replace the defaults."""
+    """Execute the COPY, WORKDIR and RUN instructions of a stage. ``arguments``: replace the defaults of build
+    arguments."""
     folder = "/"
     for word, rest in stage.steps:
         if word == "WORKDIR":
@@ -77,9 +79,9 @@ def play(root: Path, stage: Stage, **arguments: str) -> None:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A root in which the last stage was executed, with only those files of earlier stages that it copies."""
+    """Yield a root in which the last stage was executed, with only those files of earlier stages that it copies."""
     stages = {stage.name: stage for stage in read_stages()}
-    # The base image contains its Python's headers and pip; Debian's Python does not.
+    # The base image contains the headers of its Python and pip; Debian's Python does not.
     with debian(tmp_path_factory.mktemp("build"), "python3-dev") as built:
         for name in ("opencv", "build-cpu"):
             play(built, stages[name])
@@ -146,9 +148,9 @@ def test_it_serves_as_nobody_in_particular(root: Path) -> None:
         inside(root, "/opt/adsn/bin/adsn-doctor")
     finally:
         server.terminate()
-        # After draining, uvicorn ends by the signal itself.
+        # After running requests have ended, uvicorn ends itself with the same signal.
         assert server.wait(10) in (0, -signal.SIGTERM)
-    # Without a key it listens on loopback only.
+    # Without a key the service listens only on loopback.
     refused = subprocess.run(command, env={**environment, "ADSN_HOST": "0.0.0.0"}, capture_output=True, text=True)
     assert refused.returncode == 78
 

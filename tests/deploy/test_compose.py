@@ -35,7 +35,7 @@ def test_the_replicas_share_the_store_that_is_there() -> None:
     assert compose()["networks"][network] == {"internal": True}
     assert {name for name, one in services.items() if network in one.get("networks", [])} == {"adsn", "store"}
     command = " ".join(services["store"]["command"])
-    # Otherwise a restart would block nonces, and a full store would forget them.
+    # Otherwise nonces would be blocked after a restart, and lost when the store is full.
     assert "--appendonly yes" in command
     assert "--maxmemory-policy noeviction" in command
 

@@ -1,5 +1,7 @@
 """The installer and the unit of adsn-serve, as far as they can be checked without installing anything.
-tests/container/test_install.py installs, upgrades and removes for real."""
+
+tests/container/test_install.py really installs, upgrades and removes.
+"""
 
 from __future__ import annotations
 
@@ -144,7 +146,7 @@ def test_the_service_manager_is_told_when_pairs_can_be_judged(tmp_path: Path) ->
             assert manager.recv(1000).startswith(b"READY=1")
         finally:
             server.terminate()
-            # uvicorn ends by the signal itself, which service managers treat as a clean stop.
+            # uvicorn ends itself with the same signal, which service managers treat as a clean stop.
             assert server.wait(60) in (0, -signal.SIGTERM)
             assert server.stdout is not None
             server.stdout.close()

@@ -19,7 +19,7 @@ from tests.support.service.running_service import running
 
 ROOT = Path(__file__).resolve().parents[2]
 CUSTOM = {"ServiceMonitor"}
-"""Kinds that an operator defines; they are not in the API's own schemas."""
+"""Kinds defined by an operator, which are not in the schemas of the API."""
 
 
 def pod() -> dict[str, Any]:
@@ -33,7 +33,8 @@ def container() -> dict[str, Any]:
 
 
 def environment(store: Path | None = None) -> dict[str, str]:
-    """Return the container's variables. ``store``: mount point of the store's secret; None omits its variable."""
+    """Return the environment variables of the container. ``store``: mount point of the secret for the store; None
+    leaves out its variable."""
     given = {entry["name"]: entry["value"] for entry in container()["env"]}
     mounted = given.pop("CREDENTIALS_DIRECTORY")
     assert mounted == "/etc/adsn/store"
@@ -91,7 +92,7 @@ def test_secrets_are_referred_to_and_never_written_down() -> None:
     for path in FOLDER.rglob("*.yaml"):
         assert not re.search(r"adsn_[0-9a-f]+_|ADSN_API_KEY|BEGIN [A-Z ]*KEY", path.read_text()), path
     keys = next(volume for volume in pod()["volumes"] if volume["name"] == "keys")
-    # Otherwise other users could add keys, and `read_keys` would refuse the file.
+    # With wider permissions other users could add keys, so `read_keys` would refuse the file.
     assert keys["secret"]["defaultMode"] & 0o027 == 0
     (mount,) = [m for m in container()["volumeMounts"] if m["name"] == "keys"]
     assert environment()["ADSN_AUTH__KEYS"].startswith(mount["mountPath"] + "/")
@@ -149,7 +150,7 @@ def test_probes_are_routes_that_answer_without_a_key(tmp_path: Path) -> None:
     keys.chmod(0o440)
     settings = read_settings(environ={**environment(), "ADSN_AUTH__KEYS": str(keys)})
     with running(settings) as service:
-        # As the kubelet does, use the pod's address.
+        # Like the kubelet, use the address of the pod.
         headers = {"Host": "10.1.2.3:8000", "User-Agent": "kube-probe/1.34"}
         for probe in probes.values():
             assert httpx.get(f"{service.client.base_url}{probe['path']}", headers=headers).status_code == 200

@@ -30,7 +30,7 @@ from tests.support.images import ir_file, rgb_file
 # Makes Ray use the loopback address; it has no other option for that. Ray reads it on import.
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 with warnings.catch_warnings():
-    # Ray's own.
+    # Warnings from Ray itself.
     warnings.simplefilter("ignore")
     ray = pytest.importorskip("ray", reason="pip install 'adsn[ray]'")
     from ray import serve
@@ -50,7 +50,7 @@ UPSCALE_S = 6.0
 
 @dataclass(slots=True)
 class Load:
-    """Clients that send requests without a pause, and their results: (time of the request, status, decision)."""
+    """Clients that send requests without pause. Results are (time of the request, status, decision)."""
 
     url: str
     answers: list[tuple[float, int, str]] = field(default_factory=list)
@@ -94,7 +94,7 @@ def cluster() -> Iterator[str]:
     """Yield the address of the deployed application, on a cluster of two nodes with one processor each."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    # Replicas inherit it from the nodes.
+    # Replicas inherit these variables from the nodes.
     os.environ |= {"ADSN_API_KEY": KEY, "RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
     node = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 100_000_000}
     made = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
@@ -135,7 +135,7 @@ def running() -> int:
 
 
 def until(true: Any, limit_s: float = 90) -> float:
-    """Wait until ``true()``; return the seconds that it took."""
+    """Wait until ``true()`` is true, and return the seconds that it took."""
     began = time.monotonic()
     while not true():
         assert time.monotonic() < began + limit_s, serve.status()
@@ -144,7 +144,7 @@ def until(true: Any, limit_s: float = 90) -> float:
 
 
 def versions(url: str, times: int = 40) -> Counter[str]:
-    """Return what the replicas report to run, from many requests over separate connections."""
+    """Return the model versions that the replicas report, from many requests over separate connections."""
     found: Counter[str] = Counter()
     for _ in range(times):
         answer = httpx.get(f"{url}/info", headers=HEADERS, timeout=30)
@@ -176,7 +176,7 @@ def test_one_replica_becomes_two_under_load(cluster: str) -> None:
         f"two replicas after {two - began:.1f} s of load; {rates[0]:.0f} then {rates[1]:.0f} pairs/s, {CLIENTS} clients"
     )
     assert load.failed() == []
-    # Nothing stricter: both replicas, the proxy and the clients share the processors of one machine.
+    # No stricter requirement, because both replicas, the proxy and the clients share the CPUs of one machine.
     assert min(rates) > 0
 
 
@@ -199,7 +199,7 @@ def test_a_replica_that_is_killed_costs_only_what_it_had(cluster: str) -> None:
         f"whole again {took:.1f} s later"
     )
     assert len(failed) <= ONGOING
-    # Only requests in flight when it died may fail.
+    # Only requests that were in progress when the replica was killed may fail.
     assert all(began <= at + 1 for began, _, _ in failed)
     assert not any(decision == "live" for _, status, decision in load.answers if status != 200)
     assert load.rate(at, back) > 0

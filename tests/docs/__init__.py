@@ -1,1 +1,1 @@
-"""The documentation checked against the code."""
+"""Tests that compare the documentation with the code."""

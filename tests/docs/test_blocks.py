@@ -1,4 +1,4 @@
-"""Every block of every page is run, parsed, or marked with a reason for neither."""
+"""Every block of every page is run or parsed, or is marked with the reason why it is not."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FAST_S, SLOW_S = 60, 900
 
 
 def pages(*, slow: bool) -> list[str]:
-    """Return the pages with blocks to run; with ``slow``, those with blocks that only the slow run runs."""
+    """Return the pages with blocks to run. ``slow``: return those with blocks that are run only in the slow run."""
     found = {b.page for b in BLOCKS if b.language in RUN and b.runs and (not slow or "slow" in b.markers)}
     return sorted(found)
 
@@ -113,7 +113,7 @@ def commands_of(block: Block) -> Iterator[list[str]]:
             try:
                 words = shlex.split(part, comments=True)
             except ValueError:
-                continue  # an apostrophe of prose, in what a command prints
+                continue  # an apostrophe in the output of a command
             while words and (words[0] == "$" or re.match(r"[A-Z_]+=", words[0])):
                 words.pop(0)
             if words and Path(words[0]).name.startswith("adsn-"):

@@ -1,4 +1,4 @@
-"""README.md in a fresh clone, verbatim, for each kind of reader; its own commands create the environments.
+"""Run the commands of README.md verbatim in a fresh clone, for each kind of reader. They also create the environments.
 
 Run with ``-m docs_slow``. The tests install from the index that pip is configured for. ``ADSN_TEST_TORCH`` may name the
 requirement of a smaller PyTorch build than the index's default (the ``TORCH`` of the Makefile).
@@ -35,7 +35,7 @@ def line_with(words: str) -> str:
 
 
 class Clone:
-    """A fresh clone of the committed files. The environment of the tests does not reach it."""
+    """A fresh clone of the committed files, independent of the environment of the tests."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "adsn"
@@ -49,7 +49,8 @@ class Clone:
         }
 
     def start(self, text: str, **more: str) -> tuple[subprocess.Popen[bytes], Path]:
-        """Start commands as a reader would paste them; their output goes to a file."""
+        """Start commands as a reader would paste them. Their output goes to a file, whose path is returned with the
+        process."""
         output = self.folder.parent / f"output-{time.monotonic_ns()}"
         with output.open("wb") as out:
             process = subprocess.Popen(
@@ -64,7 +65,7 @@ class Clone:
         return process, output
 
     def run(self, text: str, timeout_s: float = 1800) -> str:
-        """Run commands that must succeed; return their output."""
+        """Run commands, which must succeed, and return their output."""
         process, output = self.start(text)
         try:
             code = process.wait(timeout_s)
@@ -95,7 +96,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 @pytest.fixture(scope="module")
 def served(clone: Clone) -> Iterator[str]:
-    """Return the port on which README's first command serves, in the environment that it made."""
+    """Yield the port on which the first command of the README serves, in the environment that it has created."""
     port = str(free_port())
     process = clone.until(line_with("make serve"), "ready: adsn", MAKEFLAGS=f"PORT={port}")
     yield port

@@ -40,7 +40,7 @@ SECRETS = {"mqtt.password": "secret of a broker", "webhook.secret": "0123456789a
 
 
 class Staged:
-    """A folder with the files that the pages name; paths in a block's text are redirected to it."""
+    """A folder with the files named in the pages. Paths in the text of a block are redirected to it."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "root"
@@ -87,7 +87,7 @@ def as_service(staged: Staged, text: str) -> None:
 
 def as_kiosk(staged: Staged, text: str) -> None:
     for name in SECRETS:
-        # A secret alone is half a section: keep it only for sections that the block has.
+        # A secret alone is an incomplete section, so keep it only for sections that are in the block.
         if f"[{name.partition('.')[0]}]" not in text:
             (staged.secrets / name).unlink(missing_ok=True)
     check_kiosk(read_kiosk_settings(staged.write(text), environ={"CREDENTIALS_DIRECTORY": str(staged.secrets)}))

@@ -35,7 +35,7 @@ class ExampleBroker(Mosquitto):
 
 
 def slug(name: str) -> str:
-    """An entity's id as Home Assistant makes it of its name."""
+    """Return the id that Home Assistant creates for an entity from its name."""
     return name.lower().replace(" ", "_")
 
 
@@ -55,7 +55,7 @@ def test_the_kiosk_appears_and_the_door_opens_on_its_message_alone(tmp_path: Pat
             own = {
                 "ADSN_KIOSK_MQTT__PORT": str(broker.port),
                 "ADSN_KIOSK_HTTP__PORT": "0",
-                # Few frames and much patience: a machine that is busy with other work must decide too.
+                # Use a low frame rate and long timeouts, so that a busy machine reaches a decision too.
                 "ADSN_KIOSK_RIG__RGB": "synthetic:?seed=107&fps=5",
                 "ADSN_KIOSK_RIG__IR": "synthetic:?seed=107&fps=5",
                 "ADSN_KIOSK_DECISION__MAX_AGE_S": "1.9",

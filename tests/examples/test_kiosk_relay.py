@@ -1,4 +1,4 @@
-"""examples/kiosk-relay: the file as it is, on simulated cameras and with a pretended libgpiod."""
+"""examples/kiosk-relay: the unchanged file, with simulated cameras and a fake libgpiod."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_one_person_opens_the_door_once_for_three_seconds(tmp_path: Path) -> Non
     environment = {
         "PYTHONPATH": os.pathsep.join((str(tmp_path / "pretended"), str(ROOT))),
         "PRETENDED_LINE": str(line),
-        # Few frames and much patience: a machine that is busy with other work must decide too.
+        # Use a low frame rate and long timeouts, so that a busy machine reaches a decision too.
         "ADSN_KIOSK_RIG__RGB": "synthetic:?seed=107&fps=5",
         "ADSN_KIOSK_RIG__IR": "synthetic:?seed=107&fps=5",
         "ADSN_KIOSK_DECISION__MAX_AGE_S": "1.9",

@@ -1,4 +1,4 @@
-"""examples/own-data: its files are those of the page, and its script runs on the page's simulated set."""
+"""examples/own-data: its files are the same as on the page, and its script runs on the simulated set of the page."""
 
 from __future__ import annotations
 

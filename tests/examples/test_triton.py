@@ -1,4 +1,5 @@
-"""examples/triton: its gateway's settings, with another service in Triton's place: both speak the same protocol."""
+"""examples/triton: the settings of its gateway, with another service instead of Triton, because both speak the same
+protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model card: its content follows from the manifest alone."""
+"""The model card: its content depends only on the manifest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MISMATCHED = "apcer.pair_mismatch"
 
 
 def without_mismatches() -> dict[str, Any]:
-    """Return the shipped manifest as an export without mismatched pairs writes it."""
+    """Return the shipped manifest as an export without mismatched pairs would write it."""
     data: dict[str, Any] = json.loads(open_bundle(default_bundle()).manifest.model_dump_json())
     for parity in data["parity"]:
         for rates in (parity["fp32"], parity["int8"], *parity["int8_parts"].values()):

@@ -61,6 +61,7 @@ def test_the_built_engine_is_measured_as_the_artifacts_were(
     (found,) = compare_engine(tmp_path / "b", tests, console, BuildSettings(max_batch=4))
     assert (found.artifact, found.execution) == (artifact, "served")
     literal = next(c for c in built.comparisons if c.artifact == artifact)
-    # The fake engine computes every Q/DQ step by step: the same scores, computed in another way.
+    # The fake engine computes every Q/DQ step by step, so its scores are the same although they are computed
+    # differently.
     assert found.int8.scores == pytest.approx(literal.int8.scores, abs=1e-5)
     assert found.flips == literal.flips

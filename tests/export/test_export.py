@@ -213,7 +213,8 @@ sys.addaudithook(count)
 write_bundle(out, files, manifest)
 print(seen)
 """
-"""Writes a bundle and dies at its ``last``-th disk access; with 0 it survives, and prints the number of accesses."""
+"""Program that writes a bundle and kills itself at its ``last``-th disk access. With 0 it completes and prints the
+number of accesses."""
 
 
 def test_killed_at_any_moment_a_whole_bundle_is_left(built: ExportResult, tmp_path: Path) -> None:
@@ -283,7 +284,7 @@ def test_the_command(workshop: Path, tmp_path: Path) -> None:
     assert found.returncode == 0, found.stderr
     assert "golden vectors reproduced" in " ".join(found.stdout.split())
     assert "What each layer costs in 8 bits" in found.stdout
-    # After so little training it separates nothing; the command reports that, and the option accepted it.
+    # After so little training the model separates nothing. The command reports that, and the option accepts it.
     assert "This model lets attacks through: APCER above 20%" in " ".join(found.stdout.split())
     bundle = open_bundle(tmp_path / "b")
     bundle.verify()

@@ -1,4 +1,5 @@
-"""The stems of the int8-cpu artifact: the camera's bytes are the quantised input; folding columns changes no result."""
+"""The stems of the int8-cpu artifact: the camera's bytes are the quantised input, and folding the columns changes no
+result."""
 
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ def batch(modalities: Sequence[str], count: int, seed: int = 0) -> Inputs:
 
 @cache
 def trained_alike(modalities: Modalities) -> tuple[bytes, Ranges]:
-    """The float graph of an untrained network whose normalisation layers are not identities, and its ranges."""
+    """Return the float graph of an untrained network whose normalisation layers are not identities, and its ranges."""
     torch.manual_seed(3)
     network = ADSN(NetworkConfig(modalities=modalities, width=8, maps=2, size=64))
     for module in network.modules():
@@ -77,7 +78,7 @@ def test_computed_as_written_a_stem_gives_the_same_steps() -> None:
     for a, b in zip(found, expected, strict=True):
         assert a.shape == b.shape
         difference = np.abs(a.astype(int) - b.astype(int))
-        # Floats are added in another order, which may round a value halfway between two steps to the other one.
+        # Floats are added in a different order, so a value halfway between two steps may be rounded to the other one.
         assert difference.max() <= 1
         assert np.count_nonzero(difference) < 0.001 * a.size
 
@@ -104,7 +105,7 @@ def test_a_folded_convolution_is_the_same_convolution(channels: int) -> None:
         torch.from_numpy(image).permute(0, 3, 1, 2).double(), torch.from_numpy(weights).double(), stride=2, padding=3
     )
     columns = torch.from_numpy(image.reshape(2, 32, 8, 4 * channels)).permute(0, 3, 1, 2).double()
-    # Padding: one folded column on the side, three rows above, two below.
+    # Padding: one folded column on each side, three rows above, two below.
     padded = F.pad(columns, (1, 1, 3, 2))
     folded = F.conv2d(padded, torch.from_numpy(fold_weights(weights)).double(), stride=(2, 1))
     assert torch.equal(folded.permute(0, 2, 3, 1).reshape(2, 16, 16, 5).permute(0, 3, 1, 2), expected)

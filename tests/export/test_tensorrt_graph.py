@@ -26,7 +26,7 @@ ARTIFACTS = ["int8-trt", "int8-trt11"]
 
 
 class Placement:
-    """A quantised graph with queries for the placement rules."""
+    """A quantised graph, with queries that the tests of placement need."""
 
     def __init__(self, data: bytes) -> None:
         self.model = onnx.load_from_string(data)

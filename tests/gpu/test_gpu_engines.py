@@ -29,7 +29,8 @@ pytestmark = [pytest.mark.gpu, pytest.mark.timeout(1800)]
 
 @pytest.fixture(scope="session")
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Return a bundle with all artifacts: the one given by ``--bundle``, else the shipped one, completed with torch."""
+    """Return a bundle with all artifacts: the one given by ``--bundle``, or else the shipped one, completed with
+    torch."""
     try:
         find_gpus()
     except EngineUnavailable as error:
@@ -45,23 +46,23 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def reference(bundle: Bundle) -> Reference:
     stated = max(entry.max_score_difference for entry in bundle.manifest.parity)
-    # An engine may compute in 16 bits what is not in 8.
+    # An engine may run layers that are not INT8 in 16 bits.
     return Reference(open_onnx(bundle, OnnxCpuEngine, "fp32"), read_golden(bundle.read("golden")).inputs, stated + 0.02)
 
 
 def machine_settings() -> BuildSettings:
-    """Return the machine's build settings with the batch that the tests need."""
+    """Return the build settings of this machine, with the batch size that the tests need."""
     return replace(BuildSettings.of_environment(), max_batch=8)
 
 
 @pytest.fixture(scope="session")
 def cache(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> EngineCache:
-    """Return a cache that holds the engine, built once: all providers run the same one."""
+    """Return a cache with the engine, which is built once for all providers."""
     try:
         import_tensorrt()
         open_device(find_gpus()[0].index).close()
     except EngineUnavailable as error:
-        # Not installed, or installed and unusable here: both say why.
+        # The provider is not installed, or cannot be used here. The message says why.
         pytest.skip(error.message)
     made = EngineCache(tmp_path_factory.mktemp("engines") / "cache")
     open_tensorrt(bundle, cache=made, settings=machine_settings()).close()

@@ -12,7 +12,7 @@ import pytest
 
 import runtime
 
-# The model that ships with a wheel lies in a package without modules.
+# The model shipped in a wheel is in a package without modules.
 PACKAGES = sorted(
     {"runtime"} | {m.name for m in pkgutil.walk_packages(runtime.__path__, "runtime.") if m.ispkg} - {"runtime.bundled"}
 )
@@ -29,7 +29,7 @@ def test_every_listed_name_is_there(name: str) -> None:
     assert len(listed) == len(set(listed))
     for public in listed:
         value = getattr(package, public)
-        # A module of the same name would be found in its place once it is imported.
+        # Once a module of the same name is imported, it would be found instead.
         assert not isinstance(value, ModuleType), f"{name}.{public} is a module"
         assert not public.startswith("_") or public == "__version__"
 

@@ -25,9 +25,9 @@ def test_a_package_says_what_it_offers(name: str) -> None:
     offered: list[str] = package.__all__
     assert offered == sorted(set(offered), key=lambda one: (not one.isupper(), not one[0].isupper(), one))
     for one in offered:
-        # Only its own names: another package's are imported from there.
+        # Check only the names defined in this package. Those of other packages are imported from there.
         value = getattr(package, one)
-        # Python 3.10 takes an alias such as Callable[[X], None] for a class.
+        # In Python 3.10 an alias such as Callable[[X], None] counts as a class.
         defined = isinstance(value, type | FunctionType) and not isinstance(value, GenericAlias)
         assert value.__module__.startswith(name) if defined else value is not None
     public = {

@@ -82,7 +82,7 @@ def test_a_model_is_replaced_without_a_failed_request_and_a_bad_one_is_not_taken
 
 
 def with_wrong_scores(bundle: Path) -> None:
-    """Make a valid bundle whose golden vectors no machine reproduces."""
+    """Change a bundle so that it is valid, but no machine can reproduce its golden vectors."""
     shutil.copytree(default_bundle(), bundle)
     golden = read_golden((bundle / "golden.npz").read_bytes())
     for scores in golden.scores.values():

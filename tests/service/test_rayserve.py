@@ -32,7 +32,7 @@ class Wrapped(Replica):
 
 @asynccontextmanager
 async def started(replica: Wrapped) -> AsyncIterator[httpx.AsyncClient]:
-    """Run the replica's application and yield a client of it."""
+    """Run the application of a replica, and yield a client for it."""
     app = replica.app
     transport = httpx.ASGITransport(app)
     async with (
@@ -42,7 +42,7 @@ async def started(replica: Wrapped) -> AsyncIterator[httpx.AsyncClient]:
         try:
             yield client
         finally:
-            # Otherwise the loading thread would wait for a bundle for ever.
+            # Otherwise the loading thread would wait forever for a bundle.
             app.state.choice.settle_if_open()
 
 
@@ -98,7 +98,7 @@ def test_another_bundle_takes_over_and_a_damaged_one_does_not(tmp_path: Path) ->
                 await made.reconfigure({"bundle": str(damaged)})
             assert await version(client) == "9.9.9"
             await made.check_health()
-            # Back to the settings' bundle.
+            # Switch back to the bundle in the settings.
             await made.reconfigure({})
             assert await version(client) == shipped
 

@@ -1,10 +1,11 @@
 """The ApproximateTime rule of ROS message_filters, reimplemented from its description, as a reference.
 
-Source: http://wiki.ros.org/message_filters/ApproximateTime. Among the undecided messages of each stream, it searches
-for the set with the smallest spread that contains the pivot, the latest of the first messages. A later set must beat an
-earlier one by an age penalty. No message is used twice. A set is emitted once no future message can beat it. The
-behaviour with full queues and rate bounds was measured on the real library, with the program in `data/`:
-``python -m tests.support.approximate_time DRIVER`` runs it and writes ``data/approximate_time.json``.
+Source: http://wiki.ros.org/message_filters/ApproximateTime. Among the undecided messages of each stream, the rule
+searches for the set with the smallest spread that contains the pivot, which is the latest of the first messages. A
+later set replaces an earlier one only if it is better by an age penalty. No message is used twice. A set is emitted
+once no future message can give a better one. The behaviour with full queues and rate bounds was measured on the real
+library, with the program in `data/`: ``python -m tests.support.approximate_time DRIVER`` runs it and writes
+``data/approximate_time.json``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Made = tuple[int, int, int]
 
 
 class _Queue:
-    """Messages of one stream. The current search has passed over those before ``head``."""
+    """Messages of one stream. The current search has already passed those before ``head``."""
 
     def __init__(self, bound: int) -> None:
         self.timestamps: list[int] = []
@@ -45,7 +46,7 @@ class _Queue:
 
 
 class ApproximateTime:
-    """Two or more streams. Times are integers; ``longest``: largest spread of a set, None for any."""
+    """The rule for two or more streams. Times are integers. ``longest``: maximum spread of a set, None for no limit."""
 
     def __init__(
         self, queue_size: int, *, bounds: Sequence[int] = (0, 0), age_penalty: float = 0.1, longest: int | None = None
@@ -56,7 +57,7 @@ class ApproximateTime:
         self._pivot_time = self._start = self._end = 0
 
     def add(self, stream: int, timestamp: int) -> list[tuple[int, ...]]:
-        """Add a message; return the sets that it completes."""
+        """Add a message and return the sets that it completes."""
         queue = self._queues[stream]
         had_none = queue.empty
         queue.timestamps.append(timestamp)
@@ -99,7 +100,7 @@ class ApproximateTime:
         return out
 
     def _no_better(self, start: int, end: int) -> bool:
-        """Return whether a set from ``start`` to ``end`` loses against the remembered one."""
+        """Return whether a set from ``start`` to ``end`` is no better than the remembered one."""
         return round((end - self._end) * self._factor) >= start - self._start
 
     def _remember(self, start: int, end: int) -> None:
@@ -110,7 +111,8 @@ class ApproximateTime:
             queue.head = 0
 
     def _proven(self) -> bool:
-        """Return whether no future message can beat the remembered set. Called only when a stream has run out."""
+        """Return whether no future message can give a better set than the remembered one. Called only when a stream has
+        no messages left."""
         queues = self._queues
         if not any(queue.empty for queue in queues):
             return False
@@ -139,7 +141,7 @@ def run(case: dict[str, Any]) -> list[Made]:
 
 
 def random_case(rng: random.Random) -> dict[str, Any]:
-    """Return two streams with jitter, drops and ties, and random settings."""
+    """Return a case with random settings and two streams that have jitter, drops and ties."""
     unit = 1_000_000  # small multiples of a unit, so that ties are frequent
     messages: list[Message] = []
     for stream in (0, 1):
@@ -159,7 +161,7 @@ def random_case(rng: random.Random) -> dict[str, Any]:
 
 
 def ask(driver: str, cases: Sequence[dict[str, Any]]) -> list[list[Made]]:
-    """Return the real library's results for the cases."""
+    """Return the results of the real library for the cases."""
     lines = []
     for case in cases:
         settings = [case["queue"], case["penalty"], case["longest"], *case["bounds"], len(case["messages"])]

@@ -28,14 +28,14 @@ def frame(source: FakeSource, seq: int | None = None) -> Frame:
 
 
 class FakeSource:
-    """Runs its script, one step per read; then returns nothing until it is closed."""
+    """Source that runs its script, one step per read, and then returns nothing until it is closed."""
 
     alive = 0
 
     def __init__(self, generation: int, *steps: Step) -> None:
         self.generation, self.seq, self.steps = generation, -1, list(steps)
         self.closed = threading.Event()
-        # Resources of a camera: a descriptor and memory.
+        # Like a real camera, hold a file descriptor and memory.
         self.descriptor = os.open("/dev/null", os.O_RDONLY)
         self.buffer = bytearray(1 << 16)
         type(self).alive += 1

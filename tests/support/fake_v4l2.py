@@ -1,7 +1,7 @@
-"""A fake kernel with V4L2 cameras: the calls that this project makes, with the rules of a real driver.
+"""A fake kernel with V4L2 cameras: the system calls that this project makes, with the rules of a real driver.
 
-Time is virtual: waiting advances the clock to the next frame. After a buffer is enqueued again its memory is
-overwritten, as a camera would do, so an image that still refers to it is detected.
+Time is virtual: waiting advances the clock to the next frame. When a buffer is enqueued again, its memory is
+overwritten, as a camera would do. So a test notices an image that still refers to that memory.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ HELLO: Formats = {
 
 @dataclass
 class FakeControl:
-    """A control; ``menu``: its choices, for a menu control."""
+    """A control. ``menu``: choices of a menu control."""
 
     value: int
     minimum: int = 0
@@ -57,7 +57,7 @@ class FakeControl:
 
 @dataclass
 class FakeFrame:
-    """A future frame. ``at_ns``: time at which the driver has it. ``claims``: a wrong value of bytesused."""
+    """A future frame. ``at_ns``: time at which the driver has the frame. ``claims``: wrong value for bytesused."""
 
     data: bytes
     at_ns: int
@@ -70,7 +70,8 @@ class FakeFrame:
 
 @dataclass
 class FakeNode:
-    """A device node. ``formats``: fourcc → size → rates. ``answer``: changes S_FMT's result. ``fail``: call → errno."""
+    """A device node. ``formats``: fourcc → size → rates. ``answer``: function that changes the result of S_FMT.
+    ``fail``: call → errno."""
 
     card: str = "Test Cam"
     driver: str = "uvcvideo"
@@ -108,7 +109,8 @@ class FakeMapping:
 
 
 class FakeKernel:
-    """See the module. ``real_time``: waiting takes real time, for tests with two threads. ``calls``: card and call."""
+    """Fake kernel; see the module docstring. ``real_time``: whether waiting takes real time, for tests with two
+    threads. ``calls``: card and system call, in order."""
 
     def __init__(self, nodes: dict[str, FakeNode], *, real_time: bool = False) -> None:
         self.by_path, self.real_time = nodes, real_time
@@ -344,7 +346,7 @@ class FakeKernel:
 
 
 def grey(count: int = 3, *, flags: int = START, size: tuple[int, int] = (640, 480)) -> list[FakeFrame]:
-    """Return frames whose pixels all equal the frame's number plus one."""
+    """Return frames in which all pixels are the number of the frame plus one."""
     width, height = size
     return [
         FakeFrame(bytes([i + 1]) * (width * height), T0 + (i + 1) * PERIOD, sequence=i, flags=flags)
@@ -360,7 +362,7 @@ def opened(
 
 
 def refused(node: FakeNode, uri: str = "v4l2:/dev/video0", modality: Modality = "ir") -> CaptureError:
-    """Return the error that opening an address gives; nothing may stay open after it."""
+    """Return the error raised when an address is opened. Nothing may stay open after it."""
     kernel = FakeKernel({"/dev/video0": node})
     kernel.users = ["cheese (process 42)"]
     with pytest.raises(CaptureError) as caught:

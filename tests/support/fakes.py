@@ -1,5 +1,4 @@
-"""Test doubles: an engine whose score follows from its input, a scripted pair feed, and the application parts around
-them."""
+"""Test doubles: an engine whose score depends on its input, a scripted pair feed, and a model around them."""
 
 from __future__ import annotations
 
@@ -31,9 +30,10 @@ TENSORS: dict[Modality, tuple[Literal["uint8", "float32"], tuple[int, int, int]]
 
 
 class FakeEngine:
-    """Scores a pair by the brightness of its second crop (depth: metres), so that a wrong crop or swapped parts show.
+    """Engine that scores a pair by the brightness of its second crop (for depth, by metres), so that a wrong crop or
+    swapped parts are noticed.
 
-    ``gate``: calls wait for it, to keep a worker busy. ``error``: raised instead of scoring.
+    ``gate``: event for which calls wait, to keep a worker busy. ``error``: exception to raise instead of scoring.
     """
 
     def __init__(self, modalities: tuple[Modality, Modality] = ("rgb", "ir")) -> None:
@@ -72,7 +72,7 @@ class FakeEngine:
 
 
 def manifest(modalities: tuple[Modality, Modality] = ("rgb", "ir")) -> Manifest:
-    """Return the smallest valid manifest."""
+    """Return a minimal valid manifest."""
     rate = RateEntry(errors=0, trials=300, interval=(0.0, 0.0122))
     point = OperatingPointEntry(
         name="default",
@@ -115,10 +115,10 @@ def face_pair() -> Pair:
 
 
 class FakeFeed:
-    """A scripted `PairFeed`: the test decides the pairs, their times, and the camera status.
+    """A scripted `PairFeed`: the test determines the pairs, their times, and the status of the cameras.
 
-    ``put`` delivers a pair at once. ``every``: pairs to deliver automatically once it is started, ``(seconds, pair)``
-    after the previous one; ``repeat`` starts over at the end. ``set`` changes parts of the status.
+    ``put`` delivers a pair at once. ``every``: pairs to deliver automatically after the start, as (seconds after the
+    previous one, pair). ``repeat``: whether to start over at the end. ``set`` changes parts of the status.
     """
 
     def __init__(self, every: Sequence[tuple[float, Pair]] = (), *, repeat: bool = False) -> None:
@@ -136,7 +136,7 @@ class FakeFeed:
             self._thread.start()
 
     def put(self, pair: Pair, *, number: int | None = None, emitted_ns: int | None = None) -> CapturedPair:
-        """Deliver ``pair`` now; ``emitted_ns``: the time at which it counts as complete."""
+        """Deliver ``pair`` now. ``emitted_ns``: time at which it counts as complete."""
         with self._changed:
             newest = self._newest
             made = CapturedPair(
@@ -161,7 +161,7 @@ class FakeFeed:
             self._status = replace(self._status, **parts)
 
     def camera(self, modality: Modality, state: CameraState, **parts: Any) -> None:
-        """Change the state of one camera; add the camera if it is missing."""
+        """Change the state of one camera. Add the camera if it is missing."""
         with self._changed:
             known = {c.modality: c for c in self._status.cameras}
             fresh = CameraStatus(modality, state, None, 0, 0.0, 0, {}, 0, None)

@@ -21,7 +21,7 @@ from synthetic.surface import Surface
 
 SEED = 77
 NOSE_TO_TIP_MM = 36.0
-"""Subtract this from an identity's nose length to get the y coordinate of the analytic nose's tip, mm."""
+"""Subtracted from the nose length of an identity to get the y coordinate, in mm, of the tip of the analytic nose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ def posed_head(
 ) -> PosedHead:
     """Render the frames of ``subject``'s head, or of an instrument that shows it, in a lit room.
 
-    ``angles``: yaw, pitch and roll in degrees, as in `synthetic.raster.render.rotation`. ``distance_mm``: if None, the
-    drawn one. ``attributes``: worn on the face; if None, the drawn ones.
+    ``angles``: yaw, pitch and roll in degrees, as in `synthetic.raster.render.rotation`. ``distance_mm``: distance;
+    None for the randomly drawn one. ``attributes``: attributes worn on the face; None for the randomly drawn ones.
     """
     width, height = 640, 480
     shown = Presentation(
@@ -87,7 +87,7 @@ def posed_head(
 
 
 def landmarks_mm(scene: Scene, face: Expression) -> NDArray[np.float32]:
-    """Return eyes, nose and corners of the mouth on the head's surface, float32 [5, 3] mm."""
+    """Return eyes, nose and corners of the mouth on the surface of the head, float32 [5, 3], mm."""
     who, surface = scene.shape.features(scene.who), scene.shown.surface
     if isinstance(surface.relief, Mesh):
         return _on_mesh(surface.relief, who.mouth_w, who.mouth_y)
@@ -103,14 +103,14 @@ def landmarks_mm(scene: Scene, face: Expression) -> NDArray[np.float32]:
 
 
 def project(scene: Scene, points: NDArray[np.float32], view: View) -> NDArray[np.float32]:
-    """Project points [N, 3] mm on a head to pixels [N, 2] of the RGB camera."""
+    """Project points on a head [N, 3], mm, to pixels [N, 2] of the RGB camera."""
     turned: NDArray[np.float32] = (points + np.array([0, 0, PIVOT_MM], np.float32)) @ scene.turn.T
     at = turned[:, :2] * view.scale + np.array([view.cx, view.cy], np.float32)
     return np.asarray(at, np.float32)
 
 
 def bare_face(smile: float = 0.0, hat: Hat | None = None) -> Attributes:
-    """Return a face without glasses that looks ahead, with ``hat``."""
+    """Return the attributes of a face without glasses that looks straight ahead."""
     return Attributes(Expression(smile=smile), None, hat)
 
 

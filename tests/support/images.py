@@ -19,7 +19,7 @@ def encode(pixels: NDArray[Any], suffix: str = ".jpg") -> bytes:
 
 
 def textured(level: int, shape: tuple[int, ...] = (480, 640, 3), spread: int = 40) -> NDArray[np.uint8]:
-    """Return an image of mean ``level`` with enough structure to pass the gates."""
+    """Return an image with the mean ``level`` and enough structure to pass the quality gates."""
     rng = np.random.default_rng(level)
     noise = cv2.resize(rng.uniform(-spread, spread, (12, 16)).astype(np.float32), (shape[1], shape[0]))
     grey = np.clip(level + noise, 0, 255).astype(np.uint8)
@@ -40,7 +40,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def bomb(width: int = 60000, height: int = 60000, colour: int = 2) -> bytes:
-    """Return a PNG of a few hundred bytes that declares billions of pixels and is otherwise well formed."""
+    """Return a PNG file of a few hundred bytes that declares billions of pixels and is otherwise well formed."""
     header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
     body = zlib.compress(bytes(100_000), 9)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")

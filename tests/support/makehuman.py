@@ -1,4 +1,4 @@
-"""A generated folder in MakeHuman's layout: a patch of face, two eyeballs, a few morphs, hair, brows, a skin."""
+"""Generate a folder in MakeHuman's layout: a patch of a face, two eyeballs, a few morphs, hair, eyebrows and a skin."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import cv2
 import numpy as np
 
 VERTICES = 19158
-"""Number of vertices of MakeHuman's base mesh; here most of them are unused, at the origin."""
+"""Number of vertices of MakeHuman's base mesh. Most of them are unused here and lie at the origin."""
 GRID = 30
 EYES_AT = ((0.31, 7.3, 1.2), (-0.31, 7.3, 1.2))
 
 
 def base_obj() -> str:
-    """Return a base mesh: vertices 0 to 899 a bent sheet with the face's landmarks on it, 900 to 911 two eyeballs."""
+    """Return a base mesh. Vertices 0 to 899 are a bent sheet with the landmarks of the face on it, and 900 to 911 are
+    two eyeballs."""
     x, y = np.meshgrid(np.linspace(-0.8, 0.8, GRID), np.linspace(8.4, 5.03, GRID))
     sheet = np.stack([x, y, 1.5 - 0.9 * x**2], 2).reshape(-1, 3)
     corners = np.array([(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)]) * 0.14
@@ -39,7 +40,7 @@ def base_obj() -> str:
 
 
 def make_folder(root: Path, *, packed: bool = True) -> Path:
-    """Write the folder; ``packed``: meshes and morphs are compressed with gzip."""
+    """Write the folder. ``packed``: whether meshes and morphs are compressed with gzip."""
 
     def write(name: str, text: str) -> None:
         path = root / (name + ".gz" if packed else name)

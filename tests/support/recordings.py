@@ -32,7 +32,7 @@ def frame(modality: Modality, n: int, seed: int = 0, **more: Any) -> Frame:
 
 
 def record(folder: Path, frames: list[Frame], rig: RigSettings = RIG, **options: Any) -> Path:
-    """Record ``frames`` and one pair; return the file."""
+    """Record ``frames`` and one pair, and return the path of the file."""
     recorder = Recorder(folder, rig, consent="the testers, orally", **options)
     for number, item in enumerate(frames):
         until(lambda n=number: not recorder.recording or n - recorder.frames < QUEUE)  # type: ignore[misc]

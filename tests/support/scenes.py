@@ -25,7 +25,7 @@ HEIGHT, WIDTH = 480, 640
 
 
 class ScriptedEngine:
-    """Returns a preset score; keeps the last batch."""
+    """Engine that returns a preset score and keeps the last batch."""
 
     def __init__(self, modalities: Sequence[Modality] = ("rgb", "ir"), score: float = 0.95) -> None:
         self._modalities = tuple(modalities)
@@ -54,7 +54,7 @@ class ScriptedEngine:
 
 
 class MarkDetector:
-    """Finds only the bright square with a dark cross that `with_face` draws. Counts its searches.
+    """Detector that finds only the bright square with a dark cross drawn by `with_face`, and records its searches.
 
     Like the cascade, it finds nothing below a certain contrast.
     """
@@ -76,7 +76,7 @@ class MarkDetector:
 
 
 def with_face(image: NDArray[np.uint8], box: Box = BOX, seed: int = 1) -> NDArray[np.uint8]:
-    """Return ``image`` with a mark at ``box``: a thin bright frame round a texture that depends on ``seed``."""
+    """Return ``image`` with a mark at ``box``: a thin bright frame around a texture that depends on ``seed``."""
     image = image.copy()
     x, y, w, h = (round(v) for v in (box.x, box.y, box.w, box.h))
     rng = np.random.default_rng(seed)
@@ -89,7 +89,7 @@ def with_face(image: NDArray[np.uint8], box: Box = BOX, seed: int = 1) -> NDArra
 
 
 def background(level: int, channels: int, seed: int) -> NDArray[np.uint8]:
-    """Return a room with structure at the scale of a tenth of a face."""
+    """Return an image of a room with structure at the scale of a tenth of a face."""
     rng = np.random.default_rng(seed)
     coarse = rng.uniform(level - 40, level + 40, (36, 48)).astype(np.float32)
     grey = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC).clip(0, 235).astype(np.uint8)

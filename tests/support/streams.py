@@ -1,4 +1,4 @@
-"""Frames without cameras, for the tests and the benchmark of pairing: times and numbers, no images."""
+"""Frames without images, for the tests and the benchmark of pairing."""
 
 from __future__ import annotations
 
@@ -49,12 +49,13 @@ def regular(modality: Modality, count: int, *, period: int = PERIOD, start: int 
 
 
 def by_arrival(*streams: Sequence[Frame]) -> list[Frame]:
-    """Return several streams' frames in arrival order, as a rig sees them; on a tie the first stream comes first."""
+    """Return the frames of several streams in arrival order, as a rig gets them. On a tie, the first stream comes
+    first."""
     return sorted((f for one in streams for f in one), key=lambda f: f.t_arrival_ns)
 
 
 def push_all(pairer: Pairer, frames: Iterable[Frame]) -> list[MatchedFrames]:
-    """Push frames one after another; return their matches."""
+    """Push frames one after another, and return the matches."""
     return [match for one in frames for match in pairer.push(one)]
 
 

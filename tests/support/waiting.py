@@ -1,4 +1,4 @@
-"""Waiting for the effect of another thread."""
+"""Wait for the effect of another thread."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def until(condition: Callable[[], bool], what: str = "") -> None:
-    """Wait until ``condition`` holds; fail with ``what`` after a minute."""
+    """Wait until ``condition`` is true. Fail with the message ``what`` after a minute."""
     deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, what

@@ -1,8 +1,8 @@
 """A USB board with four GPIO lines (Microchip MCP2221), simulated in user space over ``/dev/uhid``.
 
-The kernel's own driver finds it and makes a GPIO chip of it. Like the real board it keeps a line's level when nobody
-holds the line any more. Standard library only: it runs in the guest. Commands 0x50 and 0x51 of the data sheet
-(DS20005565), "Set GPIO Output Values" and "Get GPIO Values".
+The kernel's own driver detects the board and provides a GPIO chip. Like the real board, it keeps the level of a line
+after the line was released. It uses only the standard library, because it runs in the guest. Commands 0x50 and 0x51 of
+the data sheet (DS20005565), "Set GPIO Output Values" and "Get GPIO Values".
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ CREATE2, OUTPUT, INPUT2 = 11, 6, 12
 EVENT_BYTES = 4 + 4380
 BUS_USB, VENDOR, PRODUCT = 0x03, 0x04D8, 0x00DD
 REPORT = 64
-# One vendor's page, 64 bytes in and 64 bytes out, no report numbers.
+# Vendor-defined usage page, 64 bytes in and 64 bytes out, no report numbers.
 DESCRIPTOR = bytes.fromhex("0600ff0901a1010902150026ff007508954081020903150026ff00750895409102c0")
 SET, GET, LINES = 0x50, 0x51, 4
 
 
 class Board:
-    """The board, connected on creation. ``levels``: of each line. ``changes``: (monotonic seconds, line, level)."""
+    """The simulated board, connected on creation. ``levels``: level of each line. ``changes``: (monotonic seconds,
+    line, level)."""
 
     def __init__(self) -> None:
         self.levels = [0] * LINES
@@ -43,7 +44,7 @@ class Board:
                 continue
             report = bytearray(event[4 : 4 + REPORT])
             if report[0] == SET:
-                # For each line: change the level?, level, change the direction?, direction.
+                # Bytes for each line: whether to change the level, level, whether to change the direction, direction.
                 for line in range(LINES):
                     at = 2 + 4 * line
                     if report[at] and self.levels[line] != report[at + 1]:

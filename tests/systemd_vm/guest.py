@@ -1,5 +1,8 @@
-"""Runs as root in the booted machine: starts, uses, breaks and stops the units. Prints one line of JSON for each check,
-which `test_systemd_vm` evaluates. Standard library only, because Debian's own Python runs it."""
+"""Program that runs as root in the booted machine: it starts, uses, breaks and stops the units.
+
+It prints one line of JSON for each check, which `test_systemd_vm` evaluates. It uses only the standard library, because
+Debian's own Python runs it.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ path = "/var/log/adsn-kiosk/events.jsonl"
 [audit]
 path = "/var/log/adsn-kiosk/audit.jsonl"
 """
-# Small images, a low frame rate and long timeouts: an emulated processor takes a second per pair.
+# Small images, a low frame rate and long timeouts, because an emulated CPU takes a second per pair.
 DOOR_SETTINGS = """
 [rig]
 rgb = "synthetic:?moments=4&fps=5&wait=1&size=320x240"
@@ -55,7 +58,7 @@ chip = "{chip}"
 line = 0
 pulse_s = 5
 """
-# The group that the unit's comments give for a GPIO relay.
+# The group that the comments in the unit recommend for a GPIO relay.
 DOOR_GROUP = """[Service]
 SupplementaryGroups=gpio
 """
@@ -66,7 +69,7 @@ device = "gate-3"
 [audit]
 path = "/var/log/adsn-serve/audit.jsonl"
 """
-# As in the unit's comments.
+# As in the comments in the unit.
 SERVE_CREDENTIAL = """[Service]
 LoadCredential=device.pem:/etc/adsn/device.pem
 Environment=ADSN_ATTESTATION__KEY=%d/device.pem
@@ -85,7 +88,7 @@ def call(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def systemctl(verb: str, unit: str) -> dict[str, Any]:
-    """Call the function and report its duration."""
+    """Call systemctl, and report the result and the duration."""
     began = time.monotonic()
     done = call("systemctl", verb, unit)
     return {"code": done.returncode, "said": done.stderr[-500:], "seconds": round(time.monotonic() - began, 2)}
@@ -110,7 +113,7 @@ def wait(true: Callable[[], object], seconds: float) -> bool:
 
 
 def get(url: str) -> tuple[int, str]:
-    """Return status and body; status 0 without a response."""
+    """Return status and body of a page, or status 0 without a response."""
     try:
         with urllib.request.urlopen(url, timeout=30) as answer:
             return answer.status, answer.read().decode()
@@ -134,7 +137,7 @@ def judge(species: str) -> dict[str, Any]:
 
 
 def process(pid: str) -> dict[str, str]:
-    """Return a process's accounts, capabilities and core dump limit."""
+    """Return the accounts, capabilities and core dump limit of a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     status = {line.split(":", 1)[0]: line.split(":", 1)[1].strip() for line in lines if ":" in line}
     limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
@@ -144,13 +147,13 @@ def process(pid: str) -> dict[str, str]:
 
 
 def beside(pid: str, command: str) -> dict[str, Any]:
-    """Run a shell command as root, with the process's view of the file system."""
+    """Run a shell command as root, with the view of the file system that a process has."""
     done = call("nsenter", "--target", pid, "--mount", "--", "/bin/sh", "-c", command)
     return {"code": done.returncode, "said": (done.stdout + done.stderr).strip()[-300:]}
 
 
 def among(unit: str, command: str) -> dict[str, Any]:
-    """Run a shell command as root in the unit's control group, which determines the access to devices."""
+    """Run a shell command as root in the control group of a unit, which determines the access to devices."""
     group = Path("/sys/fs/cgroup" + show(unit)["ControlGroup"])
     done = call("/bin/sh", "-c", f"echo $$ > {group}/cgroup.procs; {command}")
     return {"code": done.returncode, "said": (done.stdout + done.stderr).strip()[-300:]}
@@ -169,7 +172,7 @@ def serve_starts() -> dict[str, Any]:
     return {
         "started": started,
         "state": state,
-        # Without waiting: the start returns only when the service is ready.
+        # There is no need to wait, because the start returns only when the service is ready.
         "ready": get(f"{SERVE}/readyz")[0],
         "process": process(state["MainPID"]),
         "live": judge("bona_fide")["decision"],
@@ -323,7 +326,7 @@ def kiosk_stops() -> dict[str, Any]:
 
 @check
 def a_door() -> dict[str, Any]:
-    """Open the relay's line with a live person and kill the daemon: the line must be locked again."""
+    """Open the line of the relay with a live person and kill the daemon. The line must be locked again."""
     board = Board()
     # This kernel's driver ignores the board's replies while it probes, and waits four seconds for each.
     if not wait(lambda: [*Path("/dev").glob("gpiochip*")], 90):

@@ -1,4 +1,4 @@
-"""A disk with Debian and adsn on it, installed by ``deploy/install.sh``, and an emulated machine that boots it."""
+"""Create a disk with Debian and adsn, installed by ``deploy/install.sh``, and boot it in an emulated machine."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ TTYPath=/dev/ttyS0
 [Install]
 WantedBy=multi-user.target
 """
-# These units would write between the lines that are read, or wait for a missing network.
+# These units would write to the console between the lines that are read, or wait for a missing network.
 MASKED = "serial-getty@ttyS0.service getty@tty1.service systemd-timesyncd.service apt-daily.timer"
 
 
 def make_disk(folder: Path) -> Path:
-    """Install Debian and adsn into an image of an ext4 file system below ``folder``; needs root and debootstrap."""
+    """Install Debian and adsn into an image of an ext4 file system in ``folder``. Needs root and debootstrap."""
     root, image = folder / "root", folder / "disk.img"
     with debian(root, "systemd-sysv") as made:
         checkout(made)
@@ -51,7 +51,7 @@ def make_disk(folder: Path) -> Path:
             shutil.copyfile(Path(__file__).with_name(name), code / name)
         (made / "etc" / "systemd" / "system" / "checks.service").write_text(CHECKS.format(mark=MARK))
         inside(made, f"systemctl enable checks.service; systemctl mask {MASKED}; rm -rf /var/cache/apt /root/.cache")
-    # Only now, when none of this machine's folders are mounted into it.
+    # Create the image only now, when no folders of this machine are mounted in the root.
     subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-d", str(root), str(image), "3G"], check=True)
     shutil.rmtree(root)
     return image
@@ -61,7 +61,7 @@ def run(disk: Path, cache: Path, timeout_s: float) -> list[dict[str, Any]]:
     """Boot the disk, which runs ``guest.py``, and return its results in order.
 
     Raises:
-        RuntimeError: the machine did not get that far; the message ends in what it printed.
+        RuntimeError: the machine did not complete. The message ends with its output.
     """
     kernel, image = debian_kernel(cache), cache / "systemd.initrd.gz"
     initrd(kernel, image, MODULES, {"vivid": "n_devs=2 num_inputs=1,1 input_types=0,0"}, INIT)

@@ -1,7 +1,8 @@
-"""The units under a running systemd: ``make test-systemd``. One boot for all; see `guest` for what runs inside.
+"""The units under a running systemd: ``make test-systemd``. The machine is booted once for all tests; `guest` runs in
+it.
 
-Needs root, debootstrap, QEMU and a package index. Debian 12 with its kernel and systemd, adsn put there by
-``deploy/install.sh``, the kernel's simulated cameras. An emulated processor is slow: no test says how fast anything is.
+Needs root, debootstrap, QEMU and a package index. The machine has Debian 12 with its kernel and systemd, adsn installed
+by ``deploy/install.sh``, and the kernel's simulated cameras. An emulated CPU is slow, so no test measures speed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Results = dict[str, dict[str, Any]]
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     missing = missing_programs() + [name for name in ("debootstrap", "mke2fs") if shutil.which(name) is None]
-    # Skip with a message that names the missing programs, as for the other machine.
+    # Skip with a message that names the missing programs, as in the tests of the V4L2 machine.
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
     disk = machine.make_disk(tmp_path_factory.mktemp("disk"))

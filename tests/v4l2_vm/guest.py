@@ -1,5 +1,7 @@
-"""Runs in the emulated machine: the reader with ``vivid``, the kernel's simulated camera. Prints one line of
-JSON for each check; `test_v4l2_vm` judges them."""
+"""Program that runs in the emulated machine: it tests the reader with ``vivid``, the kernel's simulated camera.
+
+It prints one line of JSON for each check, which `test_v4l2_vm` evaluates.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,7 @@ def check(function: Check) -> Check:
 
 
 def control(path: str, name: str, value: int) -> None:
-    """Set one of vivid's own controls by its name, from outside the stream."""
+    """Set a control of vivid by its name, from outside the stream."""
     fd = os.open(path, os.O_RDWR)
     try:
         found = abi.QueryCtrl(id=NEXT_CONTROL)
@@ -71,7 +73,7 @@ def frames(source: Source, count: int, timeout_s: float = 10) -> list[Frame]:
 
 
 def missing(read: list[Frame]) -> int:
-    """Frames that the sequence numbers say are missing between the first and the last."""
+    """Return the number of frames between the first and the last that are missing according to the sequence numbers."""
     numbers = [f.seq for f in read if f.seq is not None]
     return numbers[-1] - numbers[0] + 1 - len(numbers)
 
@@ -114,7 +116,8 @@ def formats() -> dict[str, Any]:
             "max": float(frame.image.max()),
             "seq": frame.seq,
         }
-    # The simulated camera shows the same test picture in every format: colours must agree wherever it does not move.
+    # The simulated camera shows the same test image in every format, so colours must agree wherever the image does not
+    # move.
     for name in ("YUYV", "UYVY", "NV12", "BGR3"):
         if name in pictures:
             difference = np.abs(pictures[name].astype(int) - pictures["RGB3"].astype(int))
@@ -305,7 +308,7 @@ def rig() -> dict[str, Any]:
         rgb=f"v4l2:{FIRST}?fourcc=YUYV&{options}",
         ir=f"v4l2:{SECOND}?fourcc=GREY&{options}",
         strobe="none",
-        # Two cameras that run free are up to half a period apart.
+        # Two free-running cameras can be half a period apart.
         max_skew_ms=20,
     )
     rig = Rig(settings)

@@ -1,7 +1,7 @@
-"""An emulated machine with Debian's kernel, its simulated camera driver, and this machine's files to read.
+"""Run an emulated machine with Debian's kernel and its simulated camera driver.
 
-An initial RAM disk of busybox and a dozen modules; this machine's root file system over 9p, read-only, in which the
-guest starts the same Python.
+The initial RAM disk contains busybox and a dozen modules. The root file system of this machine is mounted read-only
+over 9p, and the guest runs the same Python from it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def run(repository: Path, cache: Path, timeout_s: float) -> list[dict[str, Any]]
     """Boot, run `tests.v4l2_vm.guest`, and return its results in order.
 
     Raises:
-        RuntimeError: the machine did not get that far; the message ends in what it printed.
+        RuntimeError: the machine did not complete. The message ends with its output.
     """
     kernel, image = debian_kernel(cache), cache / "v4l2.initrd.gz"
     # Two cameras of the kind "webcam", each with a metadata node.

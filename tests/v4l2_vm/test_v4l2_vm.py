@@ -1,7 +1,8 @@
-"""The V4L2 reader on a real kernel. One boot for all; see `guest` for what runs inside, and docs/cameras.md.
+"""The V4L2 reader on a real kernel. The machine is booted once for all tests; `guest` runs in it. See also
+docs/cameras.md.
 
-The simulated camera stamps the planned end of a frame, about 29 ms after it has delivered it, so no test says that a
-frame is captured before it arrives. An emulated processor is slow: no test says how fast anything is.
+The timestamp of the simulated camera is the planned end of a frame, about 29 ms after the frame was delivered, so no
+test requires that a frame is captured before it arrives. An emulated CPU is slow, so no test measures speed.
 """
 
 from __future__ import annotations

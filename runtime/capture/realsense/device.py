@@ -1,4 +1,4 @@
-"""One RealSense device through its library: find it, start streams, poll framesets, stop."""
+"""Drive one RealSense device through its library: find it, start streams, poll framesets, stop."""
 
 from __future__ import annotations
 
@@ -20,15 +20,19 @@ from runtime.core.values import Modality
 
 STEP_MS = 100
 ABSENT_S = 1.0
-"""Time without a frame after which the USB bus is checked for the camera: the library does not report unplugging."""
+"""Time in seconds without a frame after which the USB bus is checked for the camera, because the library does not
+report unplugging."""
 Emitter = Literal["leave", "on", "off", "alternate"]
 EMITTERS: tuple[Emitter, ...] = ("leave", "on", "off", "alternate")
 
 
 @dataclass(frozen=True, slots=True)
 class StreamRequest:
-    """The stream that one source asks for. ``index``: IR imager, 1 left or 2 right; 0 for other streams. ``align``: map
-    depth into the RGB camera's image."""
+    """Stream requested by one source.
+
+    ``index``: IR imager: 1 left, 2 right; 0 for other streams. ``align``: whether to map depth into the image of the
+    RGB camera.
+    """
 
     modality: Modality
     size: tuple[int, int]
@@ -39,7 +43,7 @@ class StreamRequest:
 
 
 class DeviceDriver(Protocol):
-    """The part of the library that the hub uses. Tests put one of the library's simulated devices behind it."""
+    """The part of the library that the hub uses. Tests implement it with one of the library's simulated devices."""
 
     serial: str
     unit_mm: float
@@ -57,7 +61,7 @@ def import_realsense() -> Any:
     """Return the module pyrealsense2.
 
     Raises:
-        CameraUnsupported: it, or a library that it needs, is not installed.
+        CameraUnsupported: pyrealsense2 or a library that it needs is not installed.
     """
     try:
         import pyrealsense2
@@ -70,10 +74,11 @@ def import_realsense() -> Any:
 
 
 class PipelineDriver:
-    """A real device by its serial number; an empty number means the only one attached.
+    """`DeviceDriver` of a real device, given by its serial number. An empty number means the only device attached.
 
     Raises:
-        CameraMissing: no such device. ConfigError: several are attached and the address names none.
+        CameraMissing: there is no such device. ConfigError: several devices are attached and the address does not name
+            one.
     """
 
     def __init__(self, rs: Any, serial: str, name: str) -> None:
@@ -143,7 +148,7 @@ class PipelineDriver:
 
 
 def refused(name: str, error: RuntimeError, streams: Mapping[Modality, StreamRequest]) -> CaptureError:
-    """Return the error that the library's refusal to start ``streams`` means."""
+    """Return the error to raise when the library has refused to start ``streams``."""
     said, asked = str(error), ", ".join(f"{m} {w.size[0]}x{w.size[1]}@{w.fps}" for m, w in streams.items())
     if "resolve" in said:
         return CameraUnsupported(f"{name}: the camera cannot stream {asked} together ({said}).")

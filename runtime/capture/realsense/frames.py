@@ -1,4 +1,4 @@
-"""Read a RealSense frame: its pixels, time, exposure, and whether the emitter was on."""
+"""Read a RealSense frame: its pixels, time and exposure, and whether the emitter was on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class FrameTime:
 
 
 class FrameReader:
-    """Reader of one stream's frames. ``rs``: the module pyrealsense2. ``unit_mm``: millimetres per depth step."""
+    """Reader of the frames of one stream. ``rs``: the module pyrealsense2. ``unit_mm``: millimetres per depth step."""
 
     def __init__(self, rs: Any, modality: Modality, generation: int, name: str, unit_mm: float) -> None:
         self._rs, self._modality, self._generation, self._name = rs, modality, generation, name
@@ -38,8 +38,9 @@ class FrameReader:
         self._last: int | None = None
 
     def read(self, frame: Any, arrival_ns: int) -> Frame | None:
-        """Convert a frame of the library. Returns None for a frame that was read before: the library repeats a frame
-        when another stream is late.
+        """Convert a frame of the library, or return None if it was converted before.
+
+        The library repeats a frame when another stream is late.
 
         Raises:
             CameraData: the pixels have an unexpected format.
@@ -67,18 +68,19 @@ class FrameReader:
         domain, timestamp_us = frame.get_frame_timestamp_domain(), round(frame.get_timestamp() * 1000)
         sensor_us, frame_us = self._metadata(frame, "sensor_timestamp"), self._metadata(frame, "frame_timestamp")
         if sensor_us is not None and frame_us is not None and 0 <= frame_us - sensor_us <= LONGEST_US:
-            # Both count on the device's clock: the middle of the exposure, and the frame's timestamp.
+            # Both values are on the device's clock: the middle of the exposure and the timestamp of the frame.
             timestamp_us -= frame_us - sensor_us
         domains = self._rs.timestamp_domain
         if domain == domains.global_time:
-            # The library has mapped the device's clock to the host's wall clock.
+            # Here the library has already mapped the device's clock to the host's wall clock.
             wall_ns = time.time_ns() - time.monotonic_ns()
             capture_ns, source = self._timestamps.capture(
                 timestamp_us * 1000 - wall_ns, CLOCK_MONOTONIC, arrival_ns, None
             )
             return FrameTime(capture_ns, "arrival" if source == "arrival" else "device_mapped")
         if domain == domains.hardware_clock:
-            # If the first frame was delayed, the clock map starts over with the next; that is no fault of the stream.
+            # Ignore the generation of the clock map. It also increases if only the first frame was delayed, and then
+            # the stream need not start over.
             return FrameTime(self._clock.update(timestamp_us, arrival_ns).host_ns, "device_mapped")
         return FrameTime(arrival_ns, "arrival")
 

@@ -1,4 +1,4 @@
-"""The streams of one RealSense device, which share one pipeline and are read by different threads."""
+"""Hub for the streams of one RealSense device. They share one pipeline and are read by different threads."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class DeviceHub:
         self._align = rs.align(rs.stream.color)
 
     def add_stream(self, wanted: StreamRequest, reader: Callable[[float], FrameReader]) -> Mailbox[Frame]:
-        """Add a stream and restart the device with it. On failure the other streams stay as they were.
+        """Add a stream and restart the device. If that fails, the device is restarted with the previous streams.
 
         Raises:
-            CameraBusy: this stream is already open. ConfigError: two streams ask for different emitter settings.
+            CameraBusy: this stream is already open. ConfigError: two streams request different emitter settings.
             CaptureError: the device does not start with this stream.
         """
         with self._lock:
@@ -55,7 +55,7 @@ class DeviceHub:
             return member.box
 
     def _restore(self) -> None:
-        """Restart with the previous streams; if that fails too, report it to their readers."""
+        """Restart the device with the previous streams. If that fails too, their readers get the error."""
         try:
             self._restart(self._members)
         except CaptureError as error:
@@ -67,7 +67,7 @@ class DeviceHub:
         return not self._members
 
     def remove_stream(self, modality: Modality) -> None:
-        """Remove a stream. The device stops with the last one."""
+        """Remove a stream. The device stops when its last stream is removed."""
         with self._lock:
             member = self._members.pop(modality, None)
             if member is not None:
@@ -87,7 +87,7 @@ class DeviceHub:
         except Exception as error:
             raise as_capture_error(error, self._name) from error
         for member in members.values():
-            # A restarted device counts frames, and perhaps its clock, from the beginning.
+            # After a restart the device counts its frames from the beginning, and its clock may start again too.
             member.reader = member.make_reader(self._driver.unit_mm)
         self._members = members
         self._reader_thread = ReaderThread(self._step, self._driver.stop, self._name)
@@ -110,7 +110,7 @@ class DeviceHub:
             if usable:
                 frames = self._align.process(frames)
             else:
-                # The library found no RGB frame of the same moment, so there is nothing to align with.
+                # The library found no RGB frame of the same moment to align the depth frame with.
                 depth.box.put(CameraData(f"{self._name}: a depth frame came without its RGB frame."))
         for frame in frames:
             self._deliver(members, frame, arrival_ns, usable)

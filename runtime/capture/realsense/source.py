@@ -1,7 +1,7 @@
-"""Intel RealSense cameras through pyrealsense2: RGB, IR and depth of one device, each as its own source.
+"""Intel RealSense cameras through pyrealsense2. RGB, IR and depth of one device are separate sources.
 
-The streams of a device run in one pipeline, so sources with the same serial number share a hub. A stream that is added
-later restarts the pipeline, which shows as a short gap in the others.
+The streams of a device run in one pipeline, so sources with the same serial number share a hub. Adding a stream later
+restarts the pipeline, which causes a short gap in the others.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def open_realsense(
     """Open ``realsense:SERIAL``; docs/cameras.md lists the options.
 
     Raises:
-        ConfigError: an option is unknown or wrong, or several cameras are attached and the address names none.
+        ConfigError: an option is unknown or wrong, or several cameras are attached and the address does not name one.
         CameraUnsupported, CameraMissing, CameraBusy, CameraDenied, CameraLost: the camera cannot be used.
     """
     wanted = _wanted(options, modality)
     rs = import_realsense()
     driver = driver or PipelineDriver(rs, options.path, options.text)
-    # "The only device" and its serial number must give the same hub.
+    # An address without a serial number must give the same hub as one with it.
     key = driver.serial
     with _hubs_lock:
         hub = HUBS.get(key)
@@ -43,7 +43,7 @@ def open_realsense(
             hub = DeviceHub(rs, driver, options.text)
             HUBS[key] = hub
     try:
-        # Starting takes seconds, so the lock is not held: other devices must open and close meanwhile.
+        # Starting takes seconds. The lock is not held, so that other devices can be opened and closed meanwhile.
         box = hub.add_stream(wanted, lambda unit: FrameReader(rs, modality, generation, options.text, unit))
     except BaseException:
         _forget(key, hub)
@@ -64,7 +64,7 @@ def check_realsense(options: CameraUri, modality: Modality) -> None:
 
 def _wanted(options: CameraUri, modality: Modality) -> StreamRequest:
     options.allow(*OPTIONS)
-    # Read for every stream: a wrong value is a mistake whether or not this stream uses it.
+    # Parsed for every stream: a wrong value is a mistake even if this stream does not use it.
     index, align = options.integer("ir", 1, 1, 2), options.flag("align")
     return StreamRequest(
         modality=modality,
@@ -83,7 +83,7 @@ def _forget(key: str, hub: DeviceHub) -> None:
 
 
 class RealSenseSource:
-    """One stream of a device; a `runtime.capture.source.Source`."""
+    """`runtime.capture.source.Source` of one stream of a device."""
 
     def __init__(
         self, hub: DeviceHub, key: str, box: Mailbox[Frame], wanted: StreamRequest, options: CameraUri
@@ -117,7 +117,7 @@ class RealSenseSource:
                 return
             self._closed = True
         self._box.close()
-        # Another stream of the device may be starting, which takes longer than closing may.
+        # Another stream of the device may be starting, and waiting for that would exceed the time allowed for closing.
         leaving = threading.Thread(target=self._leave, name=f"leave {self._info.uri}", daemon=True)
         leaving.start()
         leaving.join(CLOSE_S)

@@ -4,8 +4,8 @@
 
     synthetic:?species=replay_screen&seed=107&fps=30
 
-Cameras whose addresses agree in all options of `SCENE` look at the same scene and are registered to each other. The
-options of `STREAM` apply to one camera. docs/rig.md lists them all.
+Cameras whose addresses have the same `SCENE` options see the same scene, and their images are registered. `STREAM`
+options apply to a single camera. docs/rig.md lists all options.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ SHAPES: tuple[str, ...] = synthetic.SHAPES
 FRAME_NS = 33_333_333
 """Both simulated cameras run at 30 frames/s."""
 WORLD, SUBJECT = 107, 9000
-"""A world that is bright enough and whose faces OpenCV's cascade detects; other worlds may be dark or their faces
-missed. The subject's number is above all those that the shipped weights were trained or tested on."""
+"""Default seed of the world and default number of the subject. This world is bright, and OpenCV's cascade detects the
+faces in it. Other worlds may be dark, or the cascade may miss their faces. No subject with so high a number was used to
+train or test the shipped weights."""
 SCENE = (
     "species", "subject", "subjects", "presence", "seed", "presentation", "family", "shape", "baseline_mm", "size",
     "moments", "run",
@@ -52,13 +53,13 @@ class SyntheticPair:
 
 
 class SyntheticRig:
-    """Renderer of one subject's full frames in sequence. The same arguments give the same frames.
+    """Renderer of consecutive full frames of one subject. The same arguments give the same frames.
 
     ``species``: see `SPECIES`. ``family``: one of two disjoint families of camera parameters. ``shape``: see `SHAPES`;
     scan-derived heads need the ICT Face Model, analytic ones need nothing.
 
     Raises:
-        ConfigError: scan-derived heads are asked for and the face model is missing.
+        ConfigError: scan-derived heads are requested and the face model is missing.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ def require_shape(shape: str) -> None:
 
 
 def contact_sheet(columns: int, seed: int, family: str, shape: str = "analytic") -> Image:
-    """Render all species as rows with ``columns`` samples of each in all modalities: uint8 RGB [H, W, 3]."""
+    """Return an overview, uint8 RGB [H, W, 3], with one row for each species: ``columns`` samples in all modalities."""
     require_shape(shape)
     return synthetic.contact_sheet(columns=columns, seed=seed, family=family, shape=shape)
 
@@ -157,7 +158,7 @@ def _make_scene(uri: CameraUri) -> SharedScene:
 
 @dataclass(frozen=True, slots=True)
 class SceneRenderer:
-    """Renderer of a scene's moments: its visitors, seen by one rig."""
+    """Renderer of the moments of a scene: its visitors as seen by one rig."""
 
     visits: VisitSchedule
     seed: int
@@ -212,7 +213,7 @@ def open_synthetic(uri: CameraUri, modality: Modality, generation: int) -> Simul
 
     Raises:
         ConfigError: an option is unknown or out of range.
-        CameraMissing: its script has it unplugged at the moment.
+        CameraMissing: according to its script the camera is unplugged now.
     """
     uri.allow(*SCENE, *STREAM)
     return SimulatedCamera(uri, modality, generation, SCENES.of(uri))

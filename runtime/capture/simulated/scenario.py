@@ -33,10 +33,10 @@ def parse_seconds(uri: CameraUri, text: str) -> int:
 class FaultScript:
     """Faults of one camera: kind → spans [start, end).
 
-    ``unplug`` lasts for its own length or until ``replug``. ``stall``: no frames come. ``hang``: reads block and ignore
-    their timeout, as with a dead driver. ``cover``: something covers the lens. ``freeze``: the same image repeats.
-    ``corrupt``: images cannot be decoded. ``emitter_off``: the illuminator stays off although the camera reports it on;
-    ``strobe_stuck``: it stays on.
+    ``unplug`` lasts for the given length or until ``replug``. ``stall``: no frames arrive. ``hang``: reads block and
+    ignore their timeout, as with a hung driver. ``cover``: something covers the lens. ``freeze``: the same image
+    repeats. ``corrupt``: images cannot be decoded. ``emitter_off``: the illuminator stays off although the camera
+    reports it on; ``strobe_stuck``: it stays on.
     """
 
     spans: tuple[tuple[FaultKind, int, int], ...]
@@ -70,7 +70,7 @@ class FaultScript:
         return cls(tuple(spans))
 
     def active(self, kind: FaultKind, at_ns: int) -> bool:
-        """Return whether a fault of this kind is active at a time."""
+        """Return whether a fault of this kind is active at ``at_ns``."""
         return any(k == kind and start <= at_ns < end for k, start, end in self.spans)
 
     def has(self, kind: FaultKind) -> bool:
@@ -95,7 +95,8 @@ def hashed_uniform(*key: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class FrameSchedule:
-    """When a camera exposes frame ``n`` and when the host gets it. ``drift_ppm``: how much its clock runs slow."""
+    """Times at which a camera exposes its frames and the host receives them. ``drift_ppm``: how much its clock runs
+    slow."""
 
     fps: float
     phase_ns: int
@@ -127,11 +128,11 @@ class FrameSchedule:
         return SECOND / self.fps * (1 + self.drift_ppm * 1e-6)
 
     def first_after(self, at_ns: int) -> int:
-        """Return the number of the first frame whose exposure starts after a time."""
+        """Return the number of the first frame whose exposure starts after ``at_ns``."""
         return max(0, math.ceil((at_ns - self.phase_ns) / self.period_ns) + 1)
 
     def capture_ns(self, n: int) -> int:
-        """Return the middle of frame ``n``'s exposure."""
+        """Return the middle of the exposure of frame ``n``."""
         jitter = (
             (hashed_uniform(self.seed, n, 1) + hashed_uniform(self.seed, n, 2) - 1) * self.jitter_ns
             if self.jitter_ns
@@ -170,10 +171,11 @@ class StrobePattern:
 
 @dataclass(frozen=True, slots=True)
 class VisitSchedule:
-    """Who stands before the cameras, and when: nobody for ``away_ns``, the next visitor for ``stay_ns``, and so on.
+    """Schedule of visitors in front of the cameras.
 
-    With ``stay_ns`` = 0 the first visitor stays for ever. Visitor ``k`` is the subject ``subject + k % subjects`` with
-    the species ``species[k % len(species)]``.
+    There is nobody for ``away_ns``, then the next visitor for ``stay_ns``, and so on. If ``stay_ns`` is 0, the first
+    visitor stays forever. Visitor ``k`` is the subject ``subject + k % subjects`` and shows the species ``species[k %
+    len(species)]``.
     """
 
     species: tuple[str, ...]
@@ -207,11 +209,11 @@ class VisitSchedule:
 
     @property
     def distinct(self) -> int:
-        """Return the number of distinct visitors; after that many they repeat."""
+        """Return the number of distinct visitors, after which they repeat."""
         return math.lcm(len(self.species), self.subjects)
 
     def at(self, at_ns: int) -> tuple[int, bool]:
-        """Return which of the `distinct` visitors is present or comes next, and whether that visitor is present."""
+        """Return the number of the current or next visitor, below `distinct`, and whether that visitor is present."""
         if not self.stay_ns:
             return 0, True
         number, within = divmod(max(at_ns, 0), self.away_ns + self.stay_ns)
@@ -223,7 +225,7 @@ class VisitSchedule:
 
 
 def ping_pong(step: int, count: int) -> int:
-    """Return the position after ``step`` steps back and forth over ``count`` places."""
+    """Return the position after walking ``step`` steps back and forth over ``count`` places."""
     if count < 2:
         return 0
     around = step % (2 * count - 2)

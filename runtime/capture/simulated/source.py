@@ -1,4 +1,4 @@
-"""Simulated cameras in real time: frames when they are due, faults as scripted."""
+"""Simulated cameras in real time, with scripted faults."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from runtime.core.errors import CameraData, CameraLost, CameraMissing
 from runtime.core.values import MODALITIES, Frame, IlluminationState, Modality
 
 BUFFERS = 4
-"""Frames kept for a slow reader before older ones are overwritten, as in a driver."""
+"""Number of frames kept for a slow reader. Older frames are overwritten, as in a driver."""
 FORGET_NS = 120_000_000_000
-"""A scene starts over once all of its cameras have been closed for this long."""
+"""Time after which a scene starts over if all of its cameras stay closed."""
 CHECK_S = 0.05
 FIRST_S = 5.0
 
 
 class SharedScene:
-    """A scene that several cameras look at. They share its clock, which keeps running while one is unplugged."""
+    """A scene seen by several cameras. They share its clock, which keeps running while a camera is unplugged."""
 
     def __init__(self, stage: Stage, name: str, seed: int, size: tuple[int, int]) -> None:
         self.stage, self.name, self.seed, self.size = stage, name, seed, size
@@ -39,7 +39,7 @@ class SharedScene:
             self._open += 1
 
     def release(self) -> None:
-        """Count one open camera less; without any, stop rendering."""
+        """Count one open camera fewer, and stop rendering after the last one."""
         with self._lock:
             self._open -= 1
             self.touched_ns = time.monotonic_ns()
@@ -47,12 +47,12 @@ class SharedScene:
                 self.stage.rest()
 
     def is_expired(self, now_ns: int) -> bool:
-        """Return whether no camera has looked at the scene for `FORGET_NS`."""
+        """Return whether all cameras of the scene have been closed for `FORGET_NS`."""
         return not self._open and now_ns - self.touched_ns > FORGET_NS
 
 
 class SceneRegistry:
-    """The scenes of this process. A scene's key is those options of an address that are in ``options``."""
+    """The scenes of this process. The key of a scene is the options of an address that are listed in ``options``."""
 
     def __init__(self, make: Callable[[CameraUri], SharedScene], options: Collection[str]) -> None:
         self._make, self._options = make, options
@@ -60,7 +60,7 @@ class SceneRegistry:
         self._lock = threading.Lock()
 
     def of(self, uri: CameraUri) -> SharedScene:
-        """Return the scene of an address; make it if no camera has looked at it lately."""
+        """Return the scene of an address. Create it if it does not exist or has expired."""
         key = tuple(sorted((name, value) for name, value in uri.options.items() if name in self._options))
         with self._lock:
             now = time.monotonic_ns()
@@ -73,7 +73,7 @@ class SceneRegistry:
 
 
 class SimulatedCamera:
-    """A simulated camera in real time. See `runtime.capture.source.Source`."""
+    """`runtime.capture.source.Source` of a simulated camera in real time."""
 
     def __init__(self, uri: CameraUri, modality: Modality, generation: int, scene: SharedScene) -> None:
         self._script = FaultScript.parse(uri)
@@ -89,7 +89,7 @@ class SimulatedCamera:
         if modality == "ir" and (self._strobe.dark or self._script.has("emitter_off")):
             scene.stage.want_dark()
         self._modality, self._generation = modality, generation
-        # Render the first images while opening, as a real camera takes a while too: then frames come without a gap.
+        # Render the first images now, so that frames then come without a gap. A real camera also takes a while to open.
         scene.acquire()
         try:
             for lit in (True, False) if self._strobe.dark else (True,):
@@ -177,7 +177,7 @@ class SimulatedCamera:
         )
 
     def _covered(self, image: NDArray[Any], lit: bool, grain: int) -> NDArray[Any]:
-        """Return the image with the lens covered: black, or the illuminator's own light reflected."""
+        """Return the image of a covered lens: black, or lit by the reflected light of the illuminator."""
         bright = self._modality == "ir" and lit
         image.fill(255 if bright else 0)
         return image if self._modality == "depth" else self._scene.stage.with_grain(image, grain)

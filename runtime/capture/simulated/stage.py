@@ -1,8 +1,8 @@
-"""The scene in front of simulated cameras: images of visitors, rendered in the background and shown repeatedly.
+"""The scene in front of simulated cameras: images of visitors, rendered in a background thread and shown repeatedly.
 
-An image takes about 0.1 s to render, so a camera at 30 frames/s cannot get a new one each time. A visitor is therefore
-rendered as a short cycle of consecutive moments that is played back and forth, which keeps motion continuous. Noise is
-added each time, so no two frames are equal.
+Rendering an image takes about 0.1 s, too long for a new image in every frame of a camera at 30 frames/s. A visitor is
+therefore rendered as a short cycle of consecutive moments. The cycle is played back and forth, so that motion is
+continuous, with new noise in each frame.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from runtime.core.values import Image, Modality
 log = logging.getLogger(__name__)
 
 MOTION_FPS = 30
-"""Moments of the simulated world per second, whatever the cameras' frame rates."""
+"""Moments of the simulated world per second, whatever the frame rates of the cameras."""
 KEPT = 4
-"""Visitors whose images are kept, at about 25 MB each; others are rendered again when they return."""
+"""Number of visitors whose images are kept, at about 25 MB each. Others are rendered again when they return."""
 MARGIN = 61
-"""Margin of the noise tile over an image, so that the tile can be shifted for each frame."""
+"""Number of pixels by which the noise tile is larger than an image, so that the tile can be shifted for each frame."""
 LightPhase = Literal["lit", "dark"]
 
 
@@ -48,7 +48,7 @@ MomentRenderer = Callable[[int, int, LightPhase, bool], Moment]
 
 @dataclass(slots=True)
 class VisitorFrames:
-    """The images of one visitor so far. ``dark``: IR with the illuminator off."""
+    """Images of one visitor that have been rendered so far. ``dark``: IR with the illuminator off."""
 
     lit: list[Moment] = field(default_factory=list)
     dark: list[Image] = field(default_factory=list)
@@ -57,9 +57,9 @@ class VisitorFrames:
 
 
 class Stage:
-    """Images of a scenario at any time, for any number of cameras. Thread-safe.
+    """Source of the images of a scenario at any time, for any number of cameras. Thread-safe.
 
-    ``moments``: length of a cycle. A thread renders only while images are missing.
+    ``moments``: length of a cycle. A background thread runs only while images are missing.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Stage:
         self._grain = rng.integers(0, 2, (height + MARGIN, 3 * width + MARGIN), np.uint8)
 
     def want_dark(self) -> None:
-        """Also render images with the illuminator off."""
+        """From now on, also render images with the illuminator off."""
         with self._changed:
             self._dark_wanted = True
 
@@ -89,14 +89,14 @@ class Stage:
             self._resting = True
 
     def complete(self, at_ns: int) -> bool:
-        """Return whether all images of the visitor at a time are rendered."""
+        """Return whether all images of the visitor at ``at_ns`` have been rendered."""
         with self._changed:
             visitor, _ = self._visits.at(at_ns)
             self._request(visitor)
             return self._missing(visitor) is None
 
     def picture(self, modality: Modality, at_ns: int, lit: bool, grain: int, timeout_s: float) -> NDArray[Any] | None:
-        """Return the image of a camera at a time as a new array, or None if it is not rendered in time.
+        """Return a camera's image at ``at_ns`` as a new array, or None if it is not rendered within ``timeout_s``.
 
         ``grain``: seed of the noise.
 
@@ -123,7 +123,7 @@ class Stage:
         return self.with_grain(image.rgb if modality == "rgb" else image.ir, grain)
 
     def with_grain(self, image: Image, grain: int) -> Image:
-        """Return a copy of uint8 [H, W, C] with noise of one grey level."""
+        """Return a copy of an image, uint8 [H, W, C], with noise of one grey level."""
         height, width, channels = image.shape
         flat = image.reshape(height, width * channels)
         out = cv2.add(flat, self._tile(grain, 0, flat.shape))
@@ -155,13 +155,14 @@ class Stage:
         while len(self._cycles) > KEPT:
             del self._cycles[next(iter(self._cycles))]
         if self._worker is None and self._error is None and any(self._missing(v) for v in self._wanted):
-            # Not a daemon, even if the requesting thread is one: a daemon that is killed inside OpenCV when the
-            # interpreter exits would crash the process.
+            # Never a daemon thread: one that is killed inside OpenCV when the interpreter exits would crash the
+            # process.
             self._worker = threading.Thread(target=self._work, name="synthetic-render", daemon=False)
             self._worker.start()
 
     def _missing(self, visitor: int) -> tuple[LightPhase, bool] | None:
-        """Return a visitor's next image to render: light, and whether the visitor is in it. The lock is held."""
+        """Return the next image of a visitor to render: its light, and whether the visitor is in it. Call with the lock
+        held."""
         cycle = self._cycles[visitor]
         if self._visits.away_ns and not cycle.vacant:
             return "lit", False

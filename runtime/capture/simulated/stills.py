@@ -1,6 +1,6 @@
-"""Stills: pairs of path-traced people and attack instruments, rendered beforehand and shipped with the package.
+"""Stills: path-traced pairs of people and attack instruments, rendered in advance and shipped with the package.
 
-The simulated cameras render simpler people, fast enough for a stream. These look like people.
+The simulated cameras render simpler figures, because they must keep up with a stream. The stills look like real people.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def still_count(species: str) -> int:
 
 
 def read_still(species: str, number: int) -> SyntheticPair:
-    """Return a still of a species, counted from 0.
+    """Return still ``number`` of a species, counted from 0.
 
     Raises:
-        ConfigError: there are fewer stills of this species.
+        ConfigError: this species has fewer stills.
     """
     name = f"{species}-{number}"
     facts = _facts().get(name)

@@ -1,7 +1,8 @@
-"""The kernel interface of Video4Linux2: structures, ioctl numbers and constants, laid out as on 64-bit Linux.
+"""The kernel interface of Video4Linux2: structures, ioctl numbers and constants, for 64-bit Linux only.
 
 Written from the documented interface (<linux/videodev2.h>, the same on x86_64 and aarch64). A test compares every size
-and number with a C compiler's. 64-bit only: 32-bit systems have two layouts, depending on the size of their time type.
+and number with the output of a C compiler. 32-bit systems are not supported: they have two layouts, depending on the
+size of the time type.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class MetaFormat(ctypes.Structure):
 
 
 class _Fmt(ctypes.Union):
-    # The kernel's union holds a structure with pointers, hence its alignment of eight.
+    # The kernel's union contains a structure with pointers, so its alignment is eight bytes.
     _fields_ = (("pix", PixFormat), ("meta", MetaFormat), ("raw", c_uint8 * 200), ("align", c_uint64))
 
 
@@ -118,7 +119,7 @@ class Buffer(ctypes.Structure):
 
     @property
     def timestamp_ns(self) -> int:
-        """The driver's timestamp in nanoseconds; the flags tell its clock."""
+        """The driver's timestamp in nanoseconds. The flags say which clock it is on."""
         return int(self.timestamp.tv_sec) * 1_000_000_000 + int(self.timestamp.tv_usec) * 1000
 
 
@@ -129,8 +130,8 @@ class Fract(ctypes.Structure):
 
 
 class FrmSize(ctypes.Structure):
-    """struct v4l2_frmsizeenum. The first two of the six numbers hold a discrete size; otherwise the six are minimum,
-    maximum and step of the width, then of the height."""
+    """struct v4l2_frmsizeenum. A discrete size uses the first two of the six numbers. Otherwise the six numbers are
+    minimum, maximum and step of the width, then of the height."""
 
     _fields_ = (
         ("index", c_uint32),
@@ -142,7 +143,8 @@ class FrmSize(ctypes.Structure):
 
 
 class FrmIval(ctypes.Structure):
-    """struct v4l2_frmivalenum: a discrete interval in ``ival[0]``; otherwise the shortest, the longest and the step."""
+    """struct v4l2_frmivalenum. A discrete interval is in ``ival[0]``. Otherwise ``ival`` is the shortest, the longest
+    and the step."""
 
     _fields_ = (
         ("index", c_uint32),
@@ -259,7 +261,7 @@ CID_POWER_LINE = 0x980918
 CID_BACKLIGHT = 0x98091C
 CID_EXPOSURE_AUTO = 0x9A0901
 CID_EXPOSURE_ABSOLUTE = 0x9A0902
-"""In units of 100 microseconds."""
+"""Exposure time in units of 100 microseconds."""
 CID_EXPOSURE_PRIORITY = 0x9A0903
 """exposure_dynamic_framerate: whether automatic exposure may lower the frame rate."""
 CID_PRIVACY = 0x9A0910
@@ -267,12 +269,12 @@ EXPOSURE_AUTO, EXPOSURE_MANUAL, EXPOSURE_APERTURE_PRIORITY = 0, 1, 3
 
 
 def fourcc(name: str) -> int:
-    """Return the number of a pixel format's name, padded with spaces to four characters."""
+    """Return the number of a pixel format. ``name`` is padded with spaces to four characters."""
     return int.from_bytes(name.ljust(4).encode("ascii")[:4], "little")
 
 
 def fourcc_name(number: int) -> str:
-    """Return a pixel format's name without padding; unprintable ones as a hexadecimal number."""
+    """Return the name of a pixel format without padding, or a hexadecimal number if it is not printable."""
     raw = (number & 0x7FFFFFFF).to_bytes(4, "little")
     big_endian = "-BE" if number & 0x80000000 else ""
     return raw.decode("ascii").rstrip() + big_endian if all(32 <= c < 127 for c in raw) else f"0x{number:08x}"

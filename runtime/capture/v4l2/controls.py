@@ -1,7 +1,7 @@
-"""A camera's standard controls: exposure, gain and others that keep a rig's frames steady.
+"""Standard controls of a camera: exposure, gain and others that keep the frame rate and brightness steady.
 
-Only the kernel's documented controls are written. Vendors' extension units, which switch some IR illuminators, are
-never touched: values tried on them have left cameras dead (see docs/cameras.md).
+Only controls documented by the kernel are written. Vendor extension units, which control some IR illuminators, are
+never touched: wrong values have permanently disabled cameras (see docs/cameras.md).
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ log = logging.getLogger(__name__)
 
 POWER_LINE = {"off": 0, "50": 1, "60": 2, "auto": 3}
 REFRESH_NS = 1_000_000_000
-"""How often an automatic exposure is read. Each read is a transfer on the camera's bus."""
+"""Interval at which an automatic exposure is read. Each read is a transfer on the camera's bus."""
 
 
 @dataclass(frozen=True, slots=True)
 class ControlSettings:
-    """The controls in an address; None leaves the camera's value unchanged.
+    """Controls given in an address. None leaves the camera's value unchanged.
 
-    ``exposure_ms``: manual exposure, or ``"auto"``. ``dynamic_framerate``: let automatic exposure halve the frame rate
-    in the dark, which breaks pairing; off by default.
+    ``exposure_ms``: manual exposure, or ``"auto"``. ``dynamic_framerate``: whether automatic exposure may lower the
+    frame rate in the dark. Off by default, because it breaks pairing.
     """
 
     exposure_ms: float | str | None = None
@@ -73,7 +73,7 @@ class ControlSettings:
 
 
 class Controls:
-    """The standard controls of one open node."""
+    """Access to the standard controls of one open node."""
 
     def __init__(self, kernel: Kernel, fd: int, name: str) -> None:
         self._kernel, self._fd, self._name = kernel, fd, name
@@ -99,11 +99,11 @@ class Controls:
         return int(found.value)
 
     def set(self, control: int, value: int, option: str) -> None:
-        """Write the control that an address sets by ``option``.
+        """Write a control. ``option``: its name in the address, for messages.
 
         Raises:
             CameraUnsupported: the camera has no such control or does not accept this value.
-            CameraBusy: another program holds the control. CameraLost: the camera went away.
+            CameraBusy: another program holds the control. CameraLost: the camera is gone.
         """
         found = self.query(control)
         if found is None or found.flags & abi.CTRL_READ_ONLY:
@@ -143,7 +143,7 @@ class Controls:
         return frozenset(choices)
 
     def apply(self, wanted: ControlSettings) -> None:
-        """Write the requested controls, and keep the frame rate steady where the camera would lower it.
+        """Write the requested controls, and prevent the camera from lowering the frame rate unless that is requested.
 
         Raises:
             CameraUnsupported, CameraBusy, CameraLost: see `set`.
@@ -171,7 +171,7 @@ class Controls:
         option = f"exposure={wanted.exposure_ms}"
         choices = self.menu(abi.CID_EXPOSURE_AUTO)
         if wanted.exposure_ms == "auto":
-            # USB cameras have "aperture priority", which adjusts the exposure time alone; others plain "auto".
+            # USB cameras have the mode "aperture priority", which adjusts only the exposure time. Others have "auto".
             mode = abi.EXPOSURE_AUTO
             if abi.EXPOSURE_APERTURE_PRIORITY in choices:
                 mode = abi.EXPOSURE_APERTURE_PRIORITY
@@ -188,23 +188,23 @@ class Controls:
         try:
             self.set(abi.CID_EXPOSURE_PRIORITY, int(dynamic), f"dynamic_framerate={int(dynamic)}")
         except (CameraUnsupported, CameraBusy) as error:
-            # The user did not ask for this, so the camera is used as it is.
+            # The user did not request this setting, so its failure is only a warning.
             log.warning("%s Its frame rate may halve in the dark, and then few pairs are formed.", error.message)
 
 
 class ExposureReading:
-    """The exposure time, as far as the camera's report can be trusted.
+    """Exposure time reported by a camera, if the report can be trusted.
 
-    A manual exposure is trusted. An automatic one is trusted if the driver says that the value changes by itself, or if
-    it has been seen to change: many cameras keep reporting the last manual value. A value longer than the frame period
-    is not trusted either.
+    A manual exposure is trusted. An automatic exposure is trusted only if the driver declares that the value changes by
+    itself, or if it has changed before: many cameras keep reporting the last manual value. A value longer than the
+    frame period is never trusted.
     """
 
     def __init__(self, controls: Controls, period_ns: int | None) -> None:
         self._controls, self._period = controls, period_ns
         found = controls.query(abi.CID_EXPOSURE_ABSOLUTE)
         self._readable = found is not None
-        # A sensor without automatic exposure has a manual one.
+        # Without this control the exposure is manual.
         automatic = controls.query(abi.CID_EXPOSURE_AUTO) is not None
         self._manual = not automatic or controls.get(abi.CID_EXPOSURE_AUTO) == abi.EXPOSURE_MANUAL
         self._alive = found is not None and bool(found.flags & abi.CTRL_VOLATILE)
@@ -226,5 +226,5 @@ class ExposureReading:
         if self._value is None or self._value <= 0 or not (self._manual or self._alive):
             return None
         exposure_ns = self._value * 100_000
-        # The value has steps of 100 µs, so a full period may be rounded up.
+        # The value has steps of 100 µs, so an exposure of a full period may be rounded up.
         return None if self._period is not None and exposure_ns > self._period + 100_000 else exposure_ns

@@ -1,4 +1,4 @@
-"""List the kernel's cameras with the addresses to use for them."""
+"""List the V4L2 cameras of this machine with the addresses that open them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from runtime.core.values import Modality
 class VideoDevice:
     """A video node. ``identity``: what calibrations refer to (`SourceInfo.identity`).
 
-    ``by_id``, ``by_path``: links that survive renumbering; empty if udev made none. ``metadata``: the camera's metadata
-    node, if any. ``modality``: the one its formats suggest; None if they leave it open. ``problem``: why the node
-    cannot be used; empty if no problem is known, and ``formats`` may be empty then too.
+    ``by_id``, ``by_path``: links to the node that survive renumbering; empty if udev created none. ``metadata``:
+    metadata node of the camera, if any. ``modality``: modality suggested by the formats; None if they do not suggest
+    one. ``problem``: why the node cannot be used; empty if no problem is known. ``formats`` can be empty even without a
+    problem.
     """
 
     path: str
@@ -37,7 +38,7 @@ class VideoDevice:
 
     @property
     def uri(self) -> str:
-        """Return an address that opens the node; it survives renumbering if udev has made a link."""
+        """Return an address that opens the node. It survives renumbering if udev has created a link."""
         if self.identity and self.identity == self.by_id:
             return f"v4l2:/dev/v4l/by-id/{self.by_id}"
         if self.identity and self.identity == self.by_path:
@@ -85,7 +86,7 @@ def _describe(kernel: Kernel, path: str) -> VideoDevice:
 
 
 def _suggested(formats: tuple[OfferedFormat, ...]) -> Modality | None:
-    """Return RGB if any format has colour, depth for depth formats, IR for grey formats alone."""
+    """Return RGB if any format has colour, depth for depth formats, and IR if all formats are grey."""
     names = {f.name for f in formats}
     if any(FORMATS[n].delivers_rgb for n in names if n in FORMATS):
         return "rgb"

@@ -1,6 +1,6 @@
-"""Decode a driver's bytes to an image: the supported pixel formats, and how many bytes each needs.
+"""Supported pixel formats: how many bytes an image needs, and how to decode the driver's bytes to an image.
 
-The images are copies: nothing here returns a view of the driver's memory, which the next frame overwrites.
+Decoded images are copies, because the next frame overwrites the driver's memory.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ PixelLayout = Literal["grey8", "grey16", "packed", "planar", "jpeg"]
 
 @dataclass(frozen=True, slots=True)
 class PixelFormat:
-    """A pixel format of the kernel. ``bytes``: bytes per pixel in a row. ``bits``: significant bits of a grey value.
+    """A pixel format of the kernel.
 
-    ``rgb``, ``grey``: OpenCV's conversion code; None without one.
+    ``bytes``: bytes per pixel in a row. ``bits``: significant bits of a grey value. ``rgb``, ``grey``: OpenCV
+    conversion code to RGB and to grey; None without one.
     """
 
     name: str
@@ -65,12 +66,12 @@ ALIASES = {"MJPEG": "MJPG", "YUY2": "YUYV", "Y8": "GREY", "RGB24": "RGB3", "BGR2
 
 PREFERRED: dict[Modality, tuple[str, ...]] = {
     "rgb": ("MJPG", "JPEG", "YUYV", "UYVY", "NV12", "RGB3", "BGR3"),
-    # Compressed IR comes last: compression removes the sensor noise first.
+    # Compressed IR comes last, because compression removes sensor noise and other fine detail.
     "ir": ("GREY", "Y10", "Y12", "Y14", "Y16", "YUYV", "UYVY", "NV12", "RGB3", "BGR3", "MJPG", "JPEG"),
     "depth": ("Z16", "Y16"),
 }
-"""Formats that give an image of a modality, in order of preference. Compressed RGB comes first because two raw streams
-rarely fit on one USB 2 bus."""
+"""Formats for each modality, in order of preference. Compressed RGB comes first because two raw streams rarely fit on
+one USB 2 bus."""
 
 
 class Decoder:
@@ -103,14 +104,14 @@ class Decoder:
         if self._format.kind == "jpeg":
             return 0
         rows = self._height * 3 // 2 if self._format.kind == "planar" else self._height
-        # The last row may lack its padding.
+        # The last row may have no padding.
         return self._stride * (rows - 1) + self._width * self._format.bytes
 
     def decode(self, data: ByteArray) -> NDArray[Any]:
-        """Return the image in ``data``, uint8 [bytesused]: `Image`, or `DepthMap` for depth.
+        """Decode the buffer ``data``, uint8 [bytesused], to an `Image`, or to a `DepthMap` for depth.
 
         Raises:
-            CameraData: too few bytes, not decodable, or values that need more than the declared bits.
+            CameraData: there are too few bytes, they cannot be decoded, or a value needs more than the declared bits.
         """
         if len(data) == 0:
             raise CameraData(f"{self._name}: the driver delivered an empty image.")
@@ -133,7 +134,7 @@ class Decoder:
         return converted if self._modality == "rgb" else converted[:, :, None]
 
     def _rows(self, data: ByteArray) -> NDArray[Any]:
-        """Return the buffer as rows of pixels without padding; still the driver's memory."""
+        """Return a view of the buffer as rows of pixels without padding. It is still the driver's memory."""
         kind, size = self._format.kind, self._format.bytes
         rows = self._height * 3 // 2 if kind == "planar" else self._height
         if kind == "grey16":

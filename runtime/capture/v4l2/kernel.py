@@ -1,4 +1,4 @@
-"""The operating system calls of the V4L2 reader: a small interface and its real implementation; tests use a fake."""
+"""System calls of the V4L2 reader: a small interface and its implementation. Tests use a fake one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ByteArray = NDArray[np.uint8]
 
 
 class MappedBuffer(Protocol):
-    """A buffer of the driver's memory. ``view``: uint8 [length]; not to be used after `close`."""
+    """A mapped buffer of the driver. ``view``: uint8 [length]; do not use it after `close`."""
 
     @property
     def view(self) -> ByteArray: ...
@@ -42,11 +42,11 @@ class Kernel(Protocol):
     def map(self, fd: int, length: int, offset: int) -> MappedBuffer: ...
 
     def wait(self, fds: Collection[int], timeout_s: float) -> set[int]:
-        """Return those of ``fds`` that have data or an error; empty if none has within the timeout."""
+        """Wait until some of ``fds`` have data or an error, and return them; empty after ``timeout_s``."""
         ...
 
     def waker(self) -> tuple[int, int]:
-        """Return two ends of a pipe: `wait` reports the first once something is written to the second."""
+        """Create a pipe and return its read end and its write end. Writing to the second ends a `wait` on the first."""
         ...
 
     def wake(self, fd: int) -> None: ...
@@ -60,11 +60,11 @@ class Kernel(Protocol):
         ...
 
     def links(self, folder: str) -> dict[str, str]:
-        """Return the links in a folder of /dev/v4l: name → the node it leads to."""
+        """Return the links in a folder of /dev/v4l: name → node."""
         ...
 
     def realpath(self, path: str) -> str:
-        """Return the node that a path leads to, with links resolved."""
+        """Return the path with all links resolved."""
         ...
 
     def parameter(self, module: str, name: str) -> str | None:
@@ -92,13 +92,13 @@ class _MmapBuffer:
 
     def close(self) -> None:
         self._view = None
-        # If a view of the memory still exists, the memory stays mapped until that view is gone.
+        # If a view of the memory still exists, it stays mapped until that view is deleted.
         with contextlib.suppress(BufferError):
             self._memory.close()
 
 
 class LinuxKernel:
-    """The kernel of this machine."""
+    """`Kernel` of this machine."""
 
     def open(self, path: str) -> int:
         return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -1,6 +1,6 @@
 """Illumination and exposure metadata that some IR cameras send with their images.
 
-The kernel delivers it on a node of its own, in buffers with the sequence number and timestamp of their image.
+The kernel delivers the metadata on a separate node. Each buffer has the sequence number and timestamp of its image.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from runtime.core.errors import CameraData, CameraUnsupported, CaptureError
 log = logging.getLogger(__name__)
 
 BUFFERS = 8
-"""More than the image queue has, so that no metadata is lost while images wait."""
+"""Number of metadata buffers: more than the image queue has, so that no metadata is lost while images wait."""
 KEPT = 16
 
 
 class MetadataStream:
-    """An open metadata node. `start` it before the image queue: cameras send no metadata to a node started later.
+    """An open metadata node. Call `start` before the image queue is started: cameras send no metadata to a node that is
+    started later.
 
     Raises (when opened):
-        CameraUnsupported: the node delivers no illumination metadata. CaptureError: see `Node`.
+        CameraUnsupported: the node does not deliver illumination metadata. CaptureError: see `Node`.
     """
 
     def __init__(self, kernel: Kernel, path: str) -> None:
@@ -63,10 +64,10 @@ class MetadataStream:
         self._queue.start()
 
     def of(self, sequence: int, timestamp_ns: int) -> UvcMetadata:
-        """Return the metadata of the image with this sequence number and timestamp; empty if it has none.
+        """Return the metadata of the image with this sequence number and timestamp, or empty metadata if there is none.
 
         Raises:
-            CameraLost: the camera went away.
+            CameraLost: the camera is gone.
         """
         while (buffer := self._queue.dequeue()) is not None:
             try:
@@ -89,7 +90,10 @@ class MetadataStream:
 
 
 def metadata_node(kernel: Kernel, node: Node) -> str | None:
-    """Return the metadata node of an image node, or None if it has none. Its number is the higher one."""
+    """Return the metadata node of an image node, or None if it has none.
+
+    The metadata node has the higher number of the two.
+    """
     nodes, real = kernel.nodes(), kernel.realpath(node.path)
     after = nodes[nodes.index(real) + 1 :] if real in nodes else []
     for path in after:
@@ -100,7 +104,7 @@ def metadata_node(kernel: Kernel, node: Node) -> str | None:
                     continue
                 if other.kind == "metadata":
                     return path
-                # The next image node of the same device belongs to another sensor.
+                # From the next image node on, the nodes of this device belong to another sensor.
                 if other.kind == "video":
                     return None
             finally:
@@ -109,10 +113,12 @@ def metadata_node(kernel: Kernel, node: Node) -> str | None:
 
 
 def open_metadata(kernel: Kernel, node: Node, choice: str) -> MetadataStream | None:
-    """Open a camera's metadata. ``choice``: ``off``, ``auto`` (if there is any) or the path of a node.
+    """Open the metadata node of a camera, or return None.
+
+    ``choice``: ``off``, ``auto`` (use the metadata if there is any) or the path of a node.
 
     Raises:
-        CaptureError: the named node cannot be used. With ``auto`` that is not an error.
+        CaptureError: the node given by path cannot be used. With ``auto`` that is not an error.
     """
     if choice == "off":
         return None

@@ -1,4 +1,4 @@
-"""Negotiate a format with a camera: what is requested, what it offers, and what they agree on."""
+"""Negotiate a format with a camera: choose one that it offers and that fits the request."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from runtime.core.values import Modality
 DEFAULT_SIZE = (640, 480)
 DEFAULT_FPS = 30.0
 FPS_TOLERANCE = 0.02
-"""Some cameras report 29.97 for 30."""
+"""Relative tolerance for frame rates. Some cameras report 29.97 for 30."""
 
 
 @dataclass(frozen=True, slots=True)
 class FormatRequest:
-    """The format that an address asks for; None for what it leaves open."""
+    """Format requested by an address; None for values that it does not give."""
 
     fourcc: str | None = None
     size: tuple[int, int] | None = None
@@ -28,7 +28,8 @@ class FormatRequest:
 
 @dataclass(frozen=True, slots=True)
 class NegotiatedFormat:
-    """The format that the driver will deliver. ``stride``: bytes per row. ``fps``: None if the driver does not say."""
+    """Format that the driver will deliver. ``stride``: bytes per row. ``fps``: None if the driver does not report
+    it."""
 
     format: PixelFormat
     width: int
@@ -39,12 +40,12 @@ class NegotiatedFormat:
 
 
 def negotiate(node: Node, wanted: FormatRequest, modality: Modality) -> NegotiatedFormat:
-    """Agree on a format with a camera.
+    """Negotiate a format with a camera and set it.
 
     Raises:
-        CameraUnsupported: no offered format fits; the message lists what is offered.
-        CameraBusy: another program streams from the camera. CameraLost: it went away.
-        CameraData: the driver contradicts itself.
+        CameraUnsupported: no offered format fits. The message lists the offered formats.
+        CameraBusy: another program streams from the camera. CameraLost: the camera is gone.
+        CameraData: the driver's answers contradict each other.
     """
     offered = node.formats()
     format = _format(node, wanted, modality, offered)

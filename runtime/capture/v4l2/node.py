@@ -1,4 +1,4 @@
-"""An open video node of the kernel: its kind, its formats, and the meaning of its errors."""
+"""An open video node of the kernel: its kind and formats, and the errors that its system calls mean."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ Structure = TypeVar("Structure", bound=ctypes.Structure)
 NodeKind = Literal["video", "metadata", "multiplanar", "other"]
 
 COMMON_SIZES = ((320, 240), (640, 360), (640, 400), (640, 480), (800, 600), (1280, 720), (1280, 800), (1920, 1080))
-"""Sizes listed for a camera that takes any size in a range."""
+"""Sizes listed for a camera that supports any size in a range."""
 MAX_LISTED = 256
-"""No camera offers more of anything. A driver's list is read no further, in case it never ends."""
+"""Maximum number of entries read from a list of the driver, in case the list never ends. No camera offers more."""
 NO_NODES = "This machine has no video nodes: no camera is attached, or its driver is missing."
 DEVICE_GONE_ERRNOS = (errno.ENODEV, errno.ENXIO)
 
 
 @dataclass(frozen=True, slots=True)
 class OfferedSize:
-    """A size of a pixel format with its frame rates, fastest first; no rates if the driver does not list them."""
+    """An image size of a pixel format, with its frame rates, fastest first. The rates are empty if the driver does not
+    list them."""
 
     width: int
     height: int
@@ -50,11 +51,11 @@ class OfferedFormat:
 
 
 class Node:
-    """An open node. ``name``: how messages refer to it.
+    """An open node. ``name``: its name in messages.
 
     Raises (when opened):
         CameraMissing, CameraDenied, CameraBusy: the node cannot be opened.
-        CameraUnsupported: it is not a Video4Linux2 node.
+        CameraUnsupported: the node is not a Video4Linux2 node.
     """
 
     def __init__(self, kernel: Kernel, path: str) -> None:
@@ -76,7 +77,8 @@ class Node:
         self.card = capability.card.decode("utf-8", "replace")
         self.driver = capability.driver.decode("utf-8", "replace")
         self.bus = capability.bus_info.decode("utf-8", "replace")
-        # Not the whole device's capabilities: by those, metadata nodes would claim to deliver images.
+        # Use the capabilities of this node. According to those of the whole device, metadata nodes would deliver
+        # images.
         has_own = capability.capabilities & abi.CAP_DEVICE_CAPS
         self.capabilities: int = capability.device_caps if has_own else capability.capabilities
         self.name = f"{path} ({self.card})" if self.card else path
@@ -96,7 +98,7 @@ class Node:
         return bool(self.capabilities & abi.CAP_STREAMING)
 
     def formats(self, type: int = abi.BUF_VIDEO, *, sizes: bool = True) -> tuple[OfferedFormat, ...]:
-        """Return the pixel formats, with sizes and rates unless ``sizes`` is off."""
+        """Return the pixel formats, with their sizes and rates unless ``sizes`` is off."""
         listed = []
         for entry in self._list(abi.ENUM_FMT, lambda index: abi.FmtDesc(index=index, type=type)):
             offered = tuple(self._sizes(entry.pixelformat)) if sizes else ()
@@ -143,7 +145,7 @@ class Node:
             yield entry
 
     def busy(self) -> CameraBusy:
-        """Return the error for a camera that another program reads."""
+        """Return the error for a camera that another program is reading."""
         holders = self.kernel.holders(self.path)
         who = f" by {', '.join(holders)}" if holders else ""
         return CameraBusy(
@@ -157,11 +159,11 @@ class Node:
 
 
 def identity_of(kernel: Kernel, node: Node) -> tuple[str, str, str]:
-    """Return names of a camera that survive renumbering: (identity, by-id link, by-path link).
+    """Return the names of a camera that survive renumbering: (identity, by-id link, by-path link).
 
-    The identity is the link by vendor, model and serial number. If several nodes may share that, it is the link by
-    USB port: cameras of one model often have the same serial number or none, and RGB and IR cameras in one housing
-    share one.
+    The identity is the by-id link, which consists of vendor, model and serial number. If several nodes may share that
+    link, the identity is the by-path link (USB port). They may share it because cameras of one model often have the
+    same serial number or none, and the RGB and IR cameras in one housing share a serial number.
     """
     real = kernel.realpath(node.path)
     links = {}
@@ -169,7 +171,7 @@ def identity_of(kernel: Kernel, node: Node) -> tuple[str, str, str]:
         names = [name for name, target in kernel.links(f"/dev/v4l/{folder}").items() if target == real]
         links[folder] = names[0] if names else ""
     twins = 0
-    # Opening a camera's node wakes the camera, so do it only where the answer matters.
+    # Opening a node wakes up its camera, so open nodes only if the result matters.
     for path in kernel.nodes() if links["by-id"] else ():
         if path == real:
             continue

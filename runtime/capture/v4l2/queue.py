@@ -1,4 +1,4 @@
-"""A queue of buffers mapped from a driver: the driver fills them, this process empties them."""
+"""A queue of memory-mapped buffers: the driver fills them and this process reads them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BANDWIDTH = (
 
 
 class BufferQueue:
-    """Buffers of one type on one node. Call `start` first; `stop` may follow a failed start."""
+    """Queue of buffers of one type on one node. Call `start` first. `stop` may be called even after `start` failed."""
 
     def __init__(self, node: Node, type: int, count: int) -> None:
         self._node, self._type, self._count = node, type, count
@@ -27,12 +27,13 @@ class BufferQueue:
         self._streaming = False
 
     def start(self) -> int:
-        """Map the buffers, enqueue all of them and start the stream. Returns a buffer's flags, which tell the clock of
-        its timestamps.
+        """Map the buffers, enqueue all of them and start the stream.
+
+        Returns the flags of a buffer, which say which clock its timestamps are on.
 
         Raises:
-            CameraBusy: another program streams, or the bus has no bandwidth left.
-            CameraUnsupported: the node cannot stream this way. CameraLost: the camera went away.
+            CameraBusy: another program streams from the node, or the bus has no bandwidth left.
+            CameraUnsupported: the node does not support memory-mapped streaming. CameraLost: the camera is gone.
         """
         request = abi.RequestBuffers(count=self._count, type=self._type, memory=abi.MEMORY_MMAP)
         self._call(abi.REQBUFS, request, "asked for buffers")
@@ -55,10 +56,11 @@ class BufferQueue:
         return flags
 
     def dequeue(self) -> abi.Buffer | None:
-        """Return the next filled buffer, or None if none is filled yet. Return it with `enqueue`.
+        """Return the next filled buffer, or None if none is filled yet. Give it back with `enqueue`.
 
         Raises:
-            CameraLost: the camera went away or stopped. CameraData: the driver named a buffer that does not exist.
+            CameraLost: the camera is gone or has stopped. CameraData: the driver returned the number of a buffer that
+                does not exist.
         """
         buffer = self._buffer(0)
         try:
@@ -72,10 +74,11 @@ class BufferQueue:
         return buffer
 
     def bytes(self, buffer: abi.Buffer) -> ByteArray:
-        """Return what the driver wrote, uint8 [bytesused]. This is the driver's memory and changes after `enqueue`.
+        """Return a view of the bytes that the driver wrote, uint8 [bytesused]. The driver may overwrite them after
+        `enqueue`.
 
         Raises:
-            CameraData: the driver claims to have written more than fits.
+            CameraData: the driver claims to have written more bytes than fit.
         """
         view: ByteArray = self._buffers[buffer.index].view
         if buffer.bytesused > len(view):
@@ -86,7 +89,7 @@ class BufferQueue:
         return written
 
     def enqueue(self, buffer: abi.Buffer) -> None:
-        """Return a buffer to the driver.
+        """Give a buffer back to the driver.
 
         Raises:
             CameraLost: the camera went away.
@@ -97,7 +100,7 @@ class BufferQueue:
             raise self._lost(error, "given a buffer back") from error
 
     def stop(self) -> None:
-        """Stop the stream and free the buffers, whatever state the device is in."""
+        """Stop the stream and free the buffers, whatever the state of the device."""
         kernel, fd = self._node.kernel, self._node.fd
         steps: list[Callable[[], None]] = []
         if self._streaming:

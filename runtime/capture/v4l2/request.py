@@ -1,4 +1,4 @@
-"""Parse a V4L2 camera's address before the camera is opened."""
+"""Parse the address of a V4L2 camera before the camera is opened."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OPTIONS = ("fourcc", "size", "fps", "bits", "unit_mm", "stamp", "metadata", "buf
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A parsed V4L2 address. ``path``: the camera's node. ``metadata``: ``auto``, ``off``, or a node."""
+    """A parsed V4L2 address. ``path``: node of the camera. ``metadata``: ``auto``, ``off``, or a metadata node."""
 
     path: str
     wanted: FormatRequest
@@ -38,7 +38,7 @@ def node_path(options: CameraUri) -> str:
 
 
 def parse_request(options: CameraUri, modality: Modality) -> Request:
-    """Parse the options.
+    """Parse the options of an address.
 
     Raises:
         ConfigError: an option is unknown or wrong.
@@ -77,7 +77,7 @@ def check_request(options: CameraUri, modality: Modality) -> None:
     """
     request = parse_request(options, modality)
     for path in (request.path, request.metadata):
-        # A missing device may be plugged in later; an ordinary file never becomes one.
+        # A missing device may be plugged in later, but an ordinary file never becomes a device.
         if path.startswith("/") and os.path.exists(path) and not stat.S_ISCHR(os.stat(path).st_mode):
             raise ConfigError(f"{options.text}: {path} is not a device. adsn-rig list shows the cameras.")
     fourcc = request.wanted.fourcc

@@ -1,8 +1,8 @@
-"""Cameras of the Linux kernel, read directly: exact times, sequence numbers, and clear errors.
+"""V4L2 cameras, read without a library: exact times, sequence numbers, and clear errors.
 
-General libraries hide what pairing needs: when a frame was exposed, which frames are missing or damaged, and the low
-bits of an IR sensor. This reader needs no package. It supports USB cameras and every other driver with the
-memory-mapped single-planar interface. It writes standard controls only (see `runtime.capture.v4l2.controls`).
+General-purpose libraries hide information that pairing needs: when a frame was exposed, which frames are missing or
+damaged, and the low bits of an IR sensor. This reader needs no package. It supports USB cameras and every other driver
+with the memory-mapped single-planar interface. It writes only standard controls (see `runtime.capture.v4l2.controls`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from runtime.core.values import Frame, Modality
 log = logging.getLogger(__name__)
 
 CLOSE_S = 1.5
-"""How long closing waits for a reader in a system call. After that the reader frees the camera when it returns."""
+"""Longest time in seconds that `close` waits for a reader in a system call. After that the reader frees the camera
+itself when the call returns."""
 
 
 def check_v4l2(options: CameraUri, modality: Modality) -> None:
@@ -127,7 +128,7 @@ def _not_a_camera(node: Node) -> str:
 
 
 class V4l2Source:
-    """An open camera of the kernel; a `runtime.capture.source.Source`. Made by `open_v4l2`."""
+    """`runtime.capture.source.Source` of an open V4L2 camera. Created by `open_v4l2`."""
 
     def __init__(
         self,
@@ -176,7 +177,7 @@ class V4l2Source:
                 buffer = self._queue.dequeue()
                 if buffer is not None:
                     return self._frame(buffer)
-                # Do not let a node that is always ready but never has a frame use a whole core.
+                # Avoid a busy loop if a node is always ready but never has a frame.
                 self._kernel.wait((self._wake_read,), 0.005)
             if self._kernel.now_ns() >= until:
                 return None
@@ -212,7 +213,7 @@ class V4l2Source:
         )
 
     def _unwrapped(self, raw: int) -> int:
-        """Return the driver's 32-bit sequence number, which wraps, as one that keeps growing."""
+        """Convert the driver's 32-bit sequence number, which wraps, to one that keeps increasing."""
         if self._sequence is None:
             self._sequence = raw
         else:

@@ -1,4 +1,4 @@
-"""Convert a driver's timestamp to the middle of the exposure, or detect that it cannot be used."""
+"""Convert a driver's timestamp to the middle of the exposure, and detect timestamps that cannot be used."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ TimestampChoice = Literal["auto", "start", "end", "arrival"]
 TIMESTAMP_CHOICES: tuple[TimestampChoice, ...] = ("auto", "start", "end", "arrival")
 
 OLDEST_NS = 2_000_000_000
-"""A timestamp this far before its frame's arrival is of another clock: no driver holds a frame back for longer."""
+"""Longest plausible time from a timestamp to the arrival of its frame. No driver holds a frame back for longer, so an
+older timestamp is on a different clock."""
 NEWEST_NS = 100_000_000
-"""A driver may report the planned end of a frame that it delivers early; the kernel's simulated camera does: 29 ms."""
+"""Longest plausible time that a timestamp can be ahead of the arrival of its frame. A driver may report the planned end
+of a frame that it delivers early; the kernel's simulated camera is 29 ms ahead."""
 
 
 def timestamp_edge(kernel: Kernel, driver: str, flags: int) -> Literal["start", "end"]:
     """Return which end of the exposure a driver's timestamps mark.
 
-    The driver's flag tells, except for uvcvideo. That driver flags the start of the exposure, but unless loaded with
-    ``hwtimestamps=1`` it uses the host's time at the arrival of a frame's first bytes, which come after the exposure.
+    The flag in ``flags`` is correct except for uvcvideo. That driver sets the flag for the start of the exposure, but
+    its timestamp is the host's time when the first bytes of the frame arrive, after the exposure. Only if loaded with
+    ``hwtimestamps=1`` does it use the start of the exposure.
     """
     if driver == "uvcvideo" and kernel.parameter("uvcvideo", "hwtimestamps") not in ("1", "Y"):
         return "end"
@@ -32,8 +35,8 @@ def timestamp_edge(kernel: Kernel, driver: str, flags: int) -> Literal["start", 
 
 
 class TimestampMapper:
-    """Conversion and checks of one stream's timestamps. ``edge``: from `timestamp_edge` or the operator; None: use no
-    timestamps."""
+    """Conversion and checks of the timestamps of one stream. ``edge``: from `timestamp_edge` or the operator; None if
+    the timestamps are not to be used."""
 
     def __init__(self, edge: Literal["start", "end"] | None, name: str) -> None:
         self._edge, self._name = edge, name
@@ -41,7 +44,7 @@ class TimestampMapper:
         self._told = False
 
     def source(self, flags: int) -> TimestampSource:
-        """Return where times come from while the timestamps are good."""
+        """Return the source of frame times while the timestamps are usable."""
         if self._edge is None or flags & abi.CLOCK_MASK != abi.CLOCK_MONOTONIC:
             return "arrival"
         return "kernel_soe" if self._edge == "start" else "kernel_eof"
@@ -51,8 +54,8 @@ class TimestampMapper:
     ) -> tuple[int, TimestampSource]:
         """Return the middle of the exposure in ns of CLOCK_MONOTONIC, and its source.
 
-        With an unknown exposure the time is the timestamp itself. If a timestamp is of another clock, does not advance
-        or cannot be true, the arrival time is used instead; it too lies after the exposure.
+        If the exposure is unknown, the result is the timestamp itself. If a timestamp is on another clock, does not
+        advance or is implausible, the arrival time is used instead. The arrival time, too, lies after the exposure.
         """
         half = (exposure_ns or 0) // 2
         source = self.source(flags)

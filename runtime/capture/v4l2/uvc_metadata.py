@@ -1,9 +1,10 @@
 """Parse the metadata that a USB camera sends with each frame, from the buffers of the kernel's metadata nodes.
 
-Formats ``UVCH`` (payload headers alone) and ``UVCM`` (with Microsoft's records), as the kernel's ``uvcvideo`` fills
-them. Each block holds a time and a USB frame number in the host's byte order, then a copy of the little-endian payload
-header. Sources: docs.kernel.org, metafmt-uvc and metafmt-uvc-msxu-1-5; "Microsoft extensions to USB Video Class 1.5",
-section 2.2.3. The bytes come from a device and are untrusted: nothing here allocates more than they fill.
+The formats are ``UVCH`` (payload headers alone) and ``UVCM`` (with Microsoft's records), as filled by the kernel's
+``uvcvideo``. A buffer is a sequence of blocks. Each block contains a time and a USB frame number in the host's byte
+order, and then a copy of the little-endian payload header. Sources: docs.kernel.org, metafmt-uvc and
+metafmt-uvc-msxu-1-5; "Microsoft extensions to USB Video Class 1.5", section 2.2.3. The bytes come from a device and are
+untrusted, so nothing here allocates more memory than they fill.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ UVCM = int.from_bytes(b"UVCM", "little")
 """Value for the format of a metadata node (``v4l2_meta_format.dataformat``)."""
 
 _BLOCK = struct.Struct("=QHBB")  # time in ns, USB frame number, then the payload header: length and flags
-_ITEM = struct.Struct("<II")  # identifier, size of item and its header
+_ITEM = struct.Struct("<II")  # identifier, size of the item including this header
 _HAS_PTS, _HAS_SCR, _ERROR = 0x04, 0x08, 0x40
 _CAPTURE_STATS, _FRAME_ILLUMINATION = 3, 6
 _EXPOSURE_GIVEN = 0x1
@@ -29,10 +30,13 @@ _LARGEST = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class PayloadHeader:
-    """One block. ``host_ns``: when the kernel received the payload, CLOCK_MONOTONIC. ``sof``: the host's USB frame
-    number at that time, 0 to 2047. ``pts``, ``stc``: the device's clock at the frame's start and when this header was
-    sent, 32 bits that wrap, in units of its ``dwClockFrequency``. ``device_sof``: the device's USB frame number when
-    the header was sent. Fields that the header lacks are None. ``error``: the device marks the frame as damaged.
+    """One block.
+
+    ``host_ns``: CLOCK_MONOTONIC time at which the kernel received the payload. ``sof``: USB frame number of the host at
+    that time, 0 to 2047. ``pts``: device clock at the start of the frame. ``stc``: device clock when this header was
+    sent. Both are 32-bit counters that wrap, in units of ``dwClockFrequency``. ``device_sof``: USB frame number of the
+    device when the header was sent. Fields that the header lacks are None. ``error``: whether the device marks the
+    frame as damaged.
     """
 
     host_ns: int
@@ -48,9 +52,9 @@ class UvcMetadata:
     """The metadata of one frame.
 
     ``lit``: from the FrameIllumination record; ``unknown`` without one or if two records contradict each other. Some
-    cameras offer the format but send no such record, and the first frame after a start has none. ``exposure_ns``: from
-    the CaptureStats record; None without one. ``items``: identifier → payload of Microsoft's records, the last one of
-    each kind. ``complete``: whether the records filled their bytes exactly.
+    cameras offer the format but never send that record, and the first frame after a start has none. ``exposure_ns``:
+    from the CaptureStats record; None without one. ``items``: identifier → payload of the last Microsoft record with
+    that identifier. ``complete``: whether the records filled their bytes exactly.
     """
 
     headers: tuple[PayloadHeader, ...] = ()
@@ -69,7 +73,7 @@ def parse_metadata(data: bytes | bytearray | memoryview) -> UvcMetadata:
     """Parse the used bytes of one metadata buffer. An empty buffer means no metadata.
 
     Raises:
-        CameraData: the bytes are not a sequence of blocks; the frame itself may be fine.
+        CameraData: the bytes are not a sequence of blocks. The image of the frame may still be good.
     """
     data = bytes(data)
     if len(data) > _LARGEST:
@@ -80,8 +84,9 @@ def parse_metadata(data: bytes | bytearray | memoryview) -> UvcMetadata:
         header, tail, position = _block(data, position)
         headers.append(header)
         tails.append(tail)
-    # By the specification the tails joined together form the records. Some cameras instead repeat whole, padded records
-    # in each header: if the joined tails do not parse exactly, parse each tail on its own.
+    # According to the specification, the tails of the headers joined together form the records. Some cameras instead
+    # repeat whole, padded records in each header. So if the joined tails do not parse exactly, parse each tail on its
+    # own.
     items, complete = _items(b"".join(tails))
     if not complete:
         apart = [_items(tail) for tail in tails]
@@ -96,7 +101,7 @@ def _block(data: bytes, position: int) -> tuple[PayloadHeader, bytes, int]:
     if len(data) - position < _BLOCK.size:
         raise CameraData(f"metadata: {len(data) - position} bytes at {position} are too few for a block (12 or more).")
     host_ns, sof, length, flags = _BLOCK.unpack_from(data, position)
-    end = position + _BLOCK.size - 2 + length  # the length counts itself and the flags
+    end = position + _BLOCK.size - 2 + length  # the length includes the length and flags bytes
     if length < 2 or end > len(data):
         raise CameraData(f"metadata: a payload header of {length} bytes at {position} in a buffer of {len(data)}.")
     at = position + _BLOCK.size

@@ -13,19 +13,20 @@ from runtime.cli.doctor.report import Diagnosis
 CLOCKSOURCE = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
 SLOW_CLOCKS = ("acpi_pm", "hpet", "jiffies", "refined-jiffies")
 PERIODIC = 0.8
-"""Share of a high-speed microframe open to isochronous transfers, such as cameras' streams (USB 2.0, 5.6.4)."""
+"""Fraction of a high-speed microframe that is available to isochronous transfers such as camera streams (USB 2.0,
+5.6.4)."""
 ONE_STREAM = 3 * 1024 * 8000
-"""Bytes/s of one high-bandwidth endpoint at high speed: three transactions of 1024 bytes per microframe."""
+"""Maximum bytes/s of one high-bandwidth endpoint at high speed: three transactions of 1024 bytes per microframe."""
 BYTES_PER_PIXEL = {
     "GREY": 1.0, "Y8": 1.0, "BA81": 1.0, "GRBG": 1.0, "RGGB": 1.0, "YUYV": 2.0, "UYVY": 2.0, "Y10": 2.0, "Y12": 2.0,
     "Y16": 2.0, "Z16": 2.0, "NV12": 1.5, "YU12": 1.5, "RGB3": 3.0, "BGR3": 3.0, "MJPG": 0.35, "JPEG": 0.35, "H264": 0.1,
 }  # fmt: skip
-"""For compressed formats: a generous estimate."""
+"""Bytes per pixel of each format. The values for compressed formats are generous estimates."""
 
 
 @dataclass(frozen=True, slots=True)
 class UsbStream:
-    """The load of one camera on its bus. ``mbit``: speed of the bus, 480 for USB 2."""
+    """Load of one camera on its bus. ``mbit``: speed of the bus in Mbit/s, 480 for USB 2."""
 
     name: str
     bus: str
@@ -34,7 +35,7 @@ class UsbStream:
 
 
 def camera_diagnoses(kernel: Kernel | None = None) -> list[Diagnosis]:
-    """Return one line for each of the kernel's cameras: what it is, or why it cannot be used."""
+    """Return one line for each V4L2 camera: its description, or why it cannot be used."""
     devices = list_devices(kernel)
     if not devices:
         return [Diagnosis("ok", "cameras", "no /dev/video*; cameras of other kinds appear only when opened.")]
@@ -50,7 +51,10 @@ def camera_diagnoses(kernel: Kernel | None = None) -> list[Diagnosis]:
 
 
 def clock_diagnoses(kernel: Kernel | None = None, clocksource: Path = CLOCKSOURCE) -> list[Diagnosis]:
-    """Check that frame times can be compared: the machine's clock, and the clock of USB cameras' timestamps."""
+    """Check that frame times can be compared.
+
+    This depends on the clock of the machine and on the clock of the timestamps of USB cameras.
+    """
     diagnoses = []
     try:
         name = clocksource.read_text().strip()
@@ -78,14 +82,15 @@ def clock_diagnoses(kernel: Kernel | None = None, clocksource: Path = CLOCKSOURC
 
 
 def bytes_per_second(width: int, height: int, pixel_format: str, fps: float | None) -> float:
-    """Return a stream's bytes/s on its bus; unknown formats count 2 bytes per pixel, unknown rates 30 frames/s."""
+    """Return the bytes/s of a stream on its bus. Unknown formats count as 2 bytes per pixel, unknown rates as 30
+    frames/s."""
     return width * height * BYTES_PER_PIXEL.get(pixel_format.strip(), 2.0) * (fps or 30.0)
 
 
 def usb_stream(name: str, device: Path, bytes_per_s: float) -> UsbStream | None:
-    """Return the load of a video node on its USB bus; None if it is not on one.
+    """Return the load of a video node on its USB bus, or None if it is not a USB device.
 
-    ``device``: e.g. /sys/class/video4linux/video0/device, an interface below its USB device.
+    ``device``: folder in sysfs, such as /sys/class/video4linux/video0/device, which is an interface of the USB device.
     """
     try:
         above = device.resolve(strict=True).parent
@@ -100,7 +105,8 @@ def usb_stream(name: str, device: Path, bytes_per_s: float) -> UsbStream | None:
 
 
 def bandwidth_diagnoses(streams: Sequence[UsbStream]) -> list[Diagnosis]:
-    """Check that the streams fit their buses. Buses of at least 5 Gbit/s always have room for the cameras of a rig."""
+    """Check that each USB bus has the bandwidth for its streams. A bus of at least 5 Gbit/s always has enough for the
+    cameras of a rig."""
     diagnoses = []
     for bus in sorted({stream.bus for stream in streams}):
         on_it = [stream for stream in streams if stream.bus == bus]

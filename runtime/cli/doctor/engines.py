@@ -25,7 +25,7 @@ def interpreter() -> Diagnosis:
 
 
 def int8_arithmetic() -> Diagnosis:
-    """Check whether this processor sums 8-bit products without clipping."""
+    """Check whether this CPU adds 8-bit products without saturation."""
     if platform.machine() not in ("x86_64", "AMD64"):
         return Diagnosis("ok", "8-bit arithmetic", f"{platform.machine()}: not known to clip.")
     try:
@@ -68,7 +68,7 @@ def optional_packages() -> list[Diagnosis]:
 
 
 def face_detector() -> Diagnosis:
-    """Check which face detector runs when the settings name none."""
+    """Check which face detector runs if the settings do not name one."""
     try:
         info = detector_info(open_detector())
     except AdsnError as error:
@@ -100,7 +100,7 @@ def golden_vectors(bundle: Bundle) -> Diagnosis:
 
 
 def engine_diagnoses(folder: Path) -> list[Diagnosis]:
-    """Run these checks, in the order in which to fix what they find."""
+    """Run the checks of this module, in the order in which problems should be fixed."""
     single: list[Callable[[], Diagnosis]] = [interpreter, int8_arithmetic, onnx_runtime, face_detector]
     diagnoses = [check() for check in single] + optional_packages()
     diagnosis, bundle = bundle_files(folder)

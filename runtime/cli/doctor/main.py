@@ -1,4 +1,4 @@
-"""``adsn-doctor``: check what works on this machine, and say how to fix what does not."""
+"""``adsn-doctor``: check what works on this machine, and say how to fix problems."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ Seconds = Annotated[float, typer.Option(help="How long to run the rig, in second
 def run_checks(
     folder: Path, rig: RigSettings | None = None, seconds: float = WATCH_S, store: StoreSettings | None = None
 ) -> list[Diagnosis]:
-    """Run all checks, in the order in which to fix what they find.
+    """Run all checks, in the order in which problems should be fixed.
 
-    A configured ``rig`` runs for ``seconds``; a ``store`` with an address is asked.
+    If a ``rig`` is configured, it runs for ``seconds``. If ``store`` has an address, the store is queried.
     """
     diagnoses = [*engine_diagnoses(folder), *camera_diagnoses(), *clock_diagnoses()]
     if rig is not None and rig.configured:
@@ -88,5 +88,5 @@ def doctor(
 
 
 def main() -> None:
-    """Console script."""
+    """Run the console script."""
     run(command(doctor))

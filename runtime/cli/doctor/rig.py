@@ -20,15 +20,15 @@ from runtime.pairing.feed import CapturedPair, FeedStatus
 from runtime.pairing.rig import Rig
 
 START_S = 8.0
-"""How long to wait for the cameras' first frames; the requested seconds count from then."""
+"""Longest time to wait for the first frames of the cameras. The requested seconds are counted from then on."""
 CLASS = Path("/sys/class/video4linux")
 LATE_MS, EARLY_MS = 250.0, -60.0
 STORED = ("file", "mcap")
-"""Backends that play files."""
+"""Schemes of sources that play files."""
 
 
 class DelayRecorder:
-    """An observer of a rig that collects each frame's delay from capture to arrival, in ms."""
+    """Observer of a rig that collects the delay of each frame from capture to arrival, in ms."""
 
     recording = ""
 
@@ -42,7 +42,7 @@ class DelayRecorder:
 
 
 def rig_diagnoses(settings: RigSettings, seconds: float) -> list[Diagnosis]:
-    """Run the rig and check its cameras, their clocks, the pairs and the illuminator."""
+    """Run the rig and check its cameras and their clocks, the pairs, and the illuminator."""
     delays = DelayRecorder()
     try:
         rig = Rig(settings, observers=(delays,))
@@ -77,7 +77,7 @@ def camera_diagnosis(camera: CameraStatus) -> Diagnosis:
     detail = f"{info.width}×{info.height} {info.pixel_format}, {camera.fps:.1f} frames/s, {info.uri}"
     damaged = camera.drops.get("corrupt", 0)
     if damaged and info.backend in STORED:
-        # Not the fault of a bus: these frames come from a file.
+        # These frames come from a file, so advice about a bus would be wrong.
         return Diagnosis("warn", name, f"{detail}; {damaged} frames damaged: {camera.last_error}")
     missing = camera.drops.get("sequence_gap", 0) + damaged
     if missing > 0.02 * camera.frames:
@@ -108,7 +108,7 @@ def pair_diagnosis(status: FeedStatus, settings: RigSettings) -> Diagnosis:
     detail = f"{status.pairs_per_s:.1f} pairs/s, skew {skew:.2f} ms of {settings.max_skew_ms:g}"
     if skew > 0.8 * settings.max_skew_ms:
         return Diagnosis("warn", "pairs", f"{detail}: close to the limit. Trigger the cameras, or set an offset.")
-    # In a strobed stream only a third to two thirds of the frames are lit.
+    # In a strobed IR stream only a third to two thirds of the frames are lit.
     if status.pairs_per_s < 0.25 * slowest:
         return Diagnosis("warn", "pairs", f"{detail}: few. {status.advice or 'See the rejections in adsn-rig view.'}")
     return Diagnosis("ok", "pairs", detail)
@@ -127,7 +127,7 @@ def illumination_diagnosis(status: FeedStatus, settings: RigSettings) -> Diagnos
 
 
 def geometry_diagnosis(path: Path, cameras: Sequence[CameraStatus]) -> Diagnosis:
-    """Check that the calibration in the settings exists and belongs to these cameras."""
+    """Check that the calibration file in the settings exists and belongs to these cameras."""
     try:
         open_box_mapper(path, {c.modality: c.info for c in cameras if c.info is not None})
     except AdsnError as error:

@@ -1,4 +1,4 @@
-"""What ``adsn-doctor`` says of the store that replicas share."""
+"""``adsn-doctor``'s checks of the store that replicas share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LEAST_VERSION = 6
 
 
 def store_diagnoses(settings: StoreSettings) -> list[Diagnosis]:
-    """Ask the store, and say whether it answers in time, forgets nothing, and keeps its data."""
+    """Query the store, and check that it answers in time, evicts no keys, and persists its data."""
     try:
         import redis
     except ModuleNotFoundError:
@@ -36,7 +36,7 @@ def store_diagnoses(settings: StoreSettings) -> list[Diagnosis]:
     except redis.exceptions.TimeoutError:
         told = f"no answer within {TIMEOUT_S:g} s. Check its load and the network."
     except (redis.exceptions.RedisError, OSError) as error:
-        # The kind alone: what the library says may repeat the address with more than belongs here.
+        # Print only the type of the error. Its text may repeat the address together with the password.
         told = f"cannot be reached ({type(error).__name__}). Start it, or correct store.url and the certificates."
     return [Diagnosis("fail", SUBJECT, f"{settings.address}: {told}")]
 

@@ -1,4 +1,4 @@
-"""``adsn-rig extract``: write a recording's pairs as images with a list, for training and evaluation."""
+"""``adsn-rig extract``: write the pairs of a recording as image files and list them, for training and evaluation."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from runtime.recording.writer import create_private, private_folder
 
 
 class Split(str, Enum):
-    """The purpose of a presentation."""
+    """Split of the data set to which a presentation belongs."""
 
     train = "train"
     dev = "dev"
@@ -95,7 +95,8 @@ def extract(
 def write_pairs(
     recording: Recording, box_mapper: BoxMapper, detector: FaceDetector, folder: Path, *, every_ns: int, at_most: int
 ) -> tuple[int, int]:
-    """Write a recording's pairs that show a face, with the boxes. Returns how many were examined and written."""
+    """Write the pairs of a recording that show a face, with the boxes. Return the numbers of pairs examined and
+    written."""
     boxes: dict[str, dict[str, list[float]]] = {}
     seen = 0
     for pair in sample_pairs(recording, every_ns):
@@ -121,7 +122,7 @@ def print_line(text: str) -> None:
 
 
 def require_entry(entry: Mapping[str, str]) -> None:
-    """Reject names that a folder or the list cannot hold.
+    """Check that the names can be used as folder names and in the list.
 
     Raises:
         ConfigError: a name is invalid. The message says which.
@@ -138,10 +139,11 @@ def require_entry(entry: Mapping[str, str]) -> None:
 
 
 def require_known_species(folder: Path, species: str) -> None:
-    """Refuse a species that is new to the set and to the simulated sensor: misspelt, it would be counted by itself.
+    """Check that the species is known, in the set or in the simulation. A misspelt name would be counted as a separate
+    species.
 
     Raises:
-        ConfigError: names the nearest known species.
+        ConfigError: the species is unknown. The message names the most similar known species.
     """
     from runtime.capture.simulated.rig import SPECIES
 
@@ -155,10 +157,10 @@ def require_known_species(folder: Path, species: str) -> None:
 
 
 def read_list(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a set's list.
+    """Return the rows of the list of a set.
 
     Raises:
-        InputError: its columns are others.
+        InputError: the list has different columns.
     """
     with path.open(newline="", encoding=ENCODING) as file:
         reader = csv.DictReader(file)
@@ -168,10 +170,10 @@ def read_list(path: Path) -> list[dict[str, str]]:
 
 
 def require_new(folder: Path, entry: Mapping[str, str]) -> None:
-    """Reject a presentation that already exists, and a person who is already in another split.
+    """Check that the presentation is new and that its subject is not in a different split.
 
     Raises:
-        ConfigError: either of these. InputError: the list has other columns.
+        ConfigError: it is not, or the subject is. InputError: the list has different columns.
     """
     if (folder / entry["presentation"]).exists():
         raise ConfigError(f"{folder / entry['presentation']} already exists; pass another --presentation.")
@@ -192,7 +194,7 @@ def require_new(folder: Path, entry: Mapping[str, str]) -> None:
 
 
 def append(path: Path, entry: Mapping[str, str]) -> None:
-    """Add a line to the list; create the list with its header if missing."""
+    """Append a row to the list. If the list does not exist, create it with its header."""
     if not path.exists():
         create_private(path).close()
     with path.open("r+", newline="", encoding="utf-8") as file:
@@ -206,7 +208,8 @@ def append(path: Path, entry: Mapping[str, str]) -> None:
 
 
 def box_mapper_for(recording: Recording, geometry: Path | None) -> BoxMapper:
-    """Return the mapper for ``geometry``, or else for the recording's own; without either, map by scale alone.
+    """Return the box mapper for ``geometry`` or, by default, for the geometry in the recording. Without either it is a
+    `ScaleMapper`.
 
     Raises:
         CalibrationInvalid: the geometry cannot be used.
@@ -222,7 +225,7 @@ def box_mapper_for(recording: Recording, geometry: Path | None) -> BoxMapper:
 
 
 def sample_pairs(recording: Recording, every_ns: int) -> Iterator[Pair]:
-    """Yield the recording's pairs, at least ``every_ns`` apart within a stream generation."""
+    """Yield pairs of the recording that are at least ``every_ns`` apart within a stream generation."""
     last: tuple[int, int] | None = None
     for captured in recording.replay():
         moment = max(t for t in captured.pair.times_ns if t is not None)
@@ -234,7 +237,7 @@ def sample_pairs(recording: Recording, every_ns: int) -> Iterator[Pair]:
 def detect_boxes(
     pair: Pair, modalities: tuple[Modality, ...], detector: FaceDetector, box_mapper: BoxMapper
 ) -> PairDetection | None:
-    """Return the face's box in each image; None if no face is found, or if its box leaves an image."""
+    """Return the face with its box in each image, or None if no face is found or a box leaves its image."""
     try:
         found = find_face(pair, modalities, detector, box_mapper)
         for modality, box in found.boxes.items():
@@ -245,7 +248,7 @@ def detect_boxes(
 
 
 def write_picture(path: Path, image: NDArray[Any]) -> None:
-    """Write a PNG of mode 0600: RGB, grey, or 16-bit grey in millimetres for depth.
+    """Write a PNG file of mode 0600: RGB, grey, or 16-bit grey in millimetres for depth.
 
     Raises:
         OSError: the image could not be written.

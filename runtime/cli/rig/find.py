@@ -64,7 +64,7 @@ def device_line(device: VideoDevice) -> str:
 
 @dataclass(slots=True)
 class CameraObservations:
-    """What a camera delivered while it was watched."""
+    """Observations of a camera while it was watched."""
 
     frames: list[tuple[int, int, int | None]] = field(default_factory=list)
     stats: list[FrameStats] = field(default_factory=list)
@@ -97,7 +97,7 @@ def probe(uri: Address, modality: As = None, seconds: Seconds = 3.0, as_json: Js
 
 
 def modality_of(uri: str, named: str | None) -> Modality:
-    """Return the modality to open a camera as.
+    """Return the modality as which to open a camera.
 
     Raises:
         ConfigError: ``named`` is not a modality.
@@ -147,7 +147,7 @@ def watch_camera(source: Source, modality: Modality, seconds: float) -> CameraOb
 
 
 def camera_report(source: Source, observations: CameraObservations, modality: Modality) -> dict[str, Any]:
-    """Return the observations as the report to print."""
+    """Return the report to print, as a JSON object."""
     info = source.info
     report: dict[str, Any] = {
         "uri": info.uri,

@@ -1,7 +1,7 @@
-"""A page on this machine that shows a rig's images while ``adsn-rig view --page`` runs.
+"""Local web page that shows a rig's images while ``adsn-rig view --page`` runs.
 
-It listens on loopback at an address with a random token, and keeps images in memory only. It is a technician's tool;
-operators use the service's console.
+The server listens only on loopback, its address contains a random token, and images are kept in memory only. The page
+is a tool for technicians; operators use the console of the service.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ round();
 
 
 class RigPage:
-    """An observer of a rig that serves its newest images; see `runtime.pairing.rig.RigObserver`."""
+    """Observer of a rig that serves its newest images; see `runtime.pairing.rig.RigObserver`."""
 
     recording = ""
 
@@ -58,11 +58,11 @@ class RigPage:
 
     @property
     def url(self) -> str:
-        """Return the page's address."""
+        """Return the address of the page."""
         return f"http://127.0.0.1:{self._server.server_port}/{self._token}/"
 
     def start(self, feed: PairFeed) -> None:
-        """Start serving."""
+        """Start the server."""
         self._feed = feed
         self._thread.start()
 
@@ -72,7 +72,7 @@ class RigPage:
     def on_pair(self, captured: CapturedPair) -> None: ...
 
     def close(self) -> None:
-        """Stop serving and forget the images."""
+        """Stop the server and discard the images."""
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join(2)
@@ -80,9 +80,9 @@ class RigPage:
         self._newest.clear()
 
     def answer(self, path: str, host: str) -> tuple[int, str, bytes, str]:
-        """Return status, content type, body and the page's nonce for a request."""
+        """Return the response to a request: status, content type, body, and the nonce of the page."""
         nothing = (404, "text/plain", b"nothing is here\n", "")
-        # Stops DNS rebinding: a page of another origin that resolves its name to this address gets nothing.
+        # Prevents DNS rebinding, where a page of another origin makes its host name resolve to this address.
         if host.partition(":")[0] not in ("127.0.0.1", "localhost"):
             return nothing
         token, _, name = path.lstrip("/").partition("/")
@@ -119,7 +119,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore a browser that goes away: that is not an error."""
+        """Ignore errors of a connection: a browser that disconnects is not a problem."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -143,4 +143,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing: the address holds the token."""
+        """Log nothing, because the address contains the token."""

@@ -43,7 +43,7 @@ Sheet = Annotated[bool, typer.Option("--sheet", help="Also write sheet.png: ever
 
 
 def write_image(path: Path, image: Image, *params: int) -> None:
-    """Write uint8 [H, W, 3] RGB or [H, W, 1]; the file's suffix sets the format.
+    """Write an image, uint8 [H, W, 3] RGB or [H, W, 1]. The suffix of the file selects the format.
 
     Raises:
         OSError: the image could not be written.

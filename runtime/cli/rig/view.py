@@ -1,4 +1,4 @@
-"""``adsn-rig view``: show a running rig in the terminal, and on a local page if asked."""
+"""``adsn-rig view``: show a running rig in the terminal and, on request, on a local web page."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def view(
 
 @contextmanager
 def ended_by_signal() -> Iterator[threading.Event]:
-    """Return an event that SIGTERM and Ctrl-C set, so that the command can shut down in order."""
+    """Yield an event that is set by SIGTERM and Ctrl-C, so that the command can shut down cleanly."""
     stop = threading.Event()
 
     def set_stop(number: int, frame: FrameType | None) -> None:
@@ -97,7 +97,10 @@ def ended_by_signal() -> Iterator[threading.Event]:
 def show(
     rig: Rig, console: Console, stop: threading.Event, seconds: float | None, printer: DecisionPrinter | None = None
 ) -> None:
-    """Show a running rig until told to stop: as a table on a terminal, else as one line per second."""
+    """Show a running rig until ``stop`` is set or ``seconds`` have passed.
+
+    On a terminal it is shown as a table, otherwise as one line per second.
+    """
     end = None if seconds is None else time.monotonic() + seconds
     number, decision = -1, ""
     live = sys.stdout.isatty()

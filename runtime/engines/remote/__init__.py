@@ -1,4 +1,4 @@
-"""Scoring on another machine."""
+"""Engine that has pairs scored on another machine."""
 
 from typing import TYPE_CHECKING
 

@@ -1,7 +1,7 @@
-"""HTTP client for a scoring server, on the standard library: keep-alive, one deadline per exchange, bounded retries.
+"""HTTP client for a scoring server: keep-alive, one deadline per exchange, bounded retries; standard library only.
 
-`http.client` limits only single reads, so a server that trickles bytes could block a kiosk for ever. Here every read
-and write of an exchange counts against one deadline.
+The timeout of `http.client` applies to single reads, so a server that sends one byte at a time could block a kiosk
+forever. Here all reads and writes of an exchange share one deadline.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from runtime.core.retry import Backoff
 from runtime.core.tls_files import TlsFile, client_context, speaks_no_tls
 
 MAX_IDLE_S = 10
-"""Shorter than the keep-alive timeout of common servers, so a reused connection is rarely one they have just closed."""
+"""Longest time that a connection is kept idle. It is shorter than the keep-alive timeout of common servers, so that a
+reused connection is rarely one that the server has just closed."""
 RETRIED = frozenset({429, 502, 503, 504})
 FIRST_PAUSE_S = 0.05
 
 
 class Unreachable(Exception):
-    """No valid HTTP response in time; the message says why."""
+    """There was no valid HTTP response in time. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,9 @@ class RemoteSettings:
 
     ``url``: ``https://host:port``, or ``http://`` on this machine. ``plaintext`` allows ``http://`` to other hosts, for
     networks that another layer encrypts. ``key``: sent as a bearer token. ``ca``: CA certificates (PEM) to trust
-    instead of the system's. ``certificate`` and ``certificate_key``: this device's certificate for mutual TLS.
-    ``timeout_s``: for one batch, including all ``retries``. ``model``: the model's name on the server; by default the
-    bundle's.
+    instead of the system's. ``certificate`` and ``certificate_key``: certificate of this device for mutual TLS.
+    ``timeout_s``: time limit for one batch, including all ``retries``. ``model``: name of the model on the server; by
+    default the name in the bundle.
     """
 
     url: str
@@ -57,7 +58,7 @@ class RemoteSettings:
 
 @dataclass(frozen=True, slots=True)
 class HttpReply:
-    """A response: status, headers by lower-case name, and complete body."""
+    """HTTP response: status, headers by lower-case name, and complete body."""
 
     status: int
     headers: Mapping[str, str]
@@ -65,7 +66,7 @@ class HttpReply:
 
 
 class RemoteConnection:
-    """Client for the server in ``settings``. Safe to call from several threads.
+    """Client for the server in ``settings``. Thread-safe.
 
     Raises:
         ConfigError: the address, key or a certificate cannot be used.
@@ -98,13 +99,13 @@ class RemoteConnection:
     def exchange(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None, *, limit: int
     ) -> HttpReply:
-        """Send a request and return the response, with retries, within ``timeout_s``.
+        """Send a request and return the response. Retries included, this takes at most ``timeout_s``.
 
-        ``limit``: largest response body in bytes. Use it only for requests without side effects: a request whose
-        response was lost is sent again.
+        ``limit``: largest accepted response body in bytes. Use this method only for requests without side effects,
+        because a request whose response was lost is sent again.
 
         Raises:
-            Unreachable: there was no response in time, or it was larger than ``limit``.
+            Unreachable: there was no response in time, or its body was larger than ``limit``.
         """
         deadline = time.monotonic() + self._settings.timeout_s
         backoff = Backoff(first_s=FIRST_PAUSE_S, last_s=self._settings.timeout_s, spread=0.5)
@@ -116,7 +117,7 @@ class RemoteConnection:
                     return reply
                 why = f"status {reply.status}"
             except (OSError, http.client.HTTPException) as error:
-                # Neither a wrong certificate nor a body that is too large improves on a retry.
+                # A retry helps neither with a wrong certificate nor with a body that is too large.
                 if last or isinstance(error, (ssl.SSLCertVerificationError, TooLarge)):
                     raise Unreachable(_reason(error)) from error
                 reply, why = None, _reason(error)
@@ -143,7 +144,7 @@ class RemoteConnection:
             try:
                 return self._on(kept, method, path, body, headers, limit, deadline)
             except (http.client.RemoteDisconnected, ConnectionError):
-                # The server closed the idle connection meanwhile, which is not a fault.
+                # The server has closed the idle connection, which is not an error.
                 pass
         return self._on(self._connect(deadline), method, path, body, headers, limit, deadline)
 
@@ -195,7 +196,7 @@ class RemoteConnection:
         except BaseException:
             raw.close()
             raise
-        # http.client's own socket would restart its timeout at every read.
+        # The socket of http.client would restart its timeout at every read.
         connection.sock = DeadlineSocket(raw, deadline)
         return connection
 
@@ -205,7 +206,7 @@ class TooLarge(OSError):
 
 
 class DeadlineSocket:
-    """The socket methods that `http.client` uses, all bounded by one deadline (``time.monotonic``)."""
+    """Socket with the methods that `http.client` uses. All of them share one deadline (``time.monotonic``)."""
 
     def __init__(self, inner: socket.socket, deadline: float) -> None:
         self._inner = inner
@@ -234,13 +235,13 @@ class DeadlineSocket:
         return io.BufferedReader(_Reader(self), 64 << 10)
 
     def release(self) -> None:
-        """Count one reader as finished."""
+        """Count one reader as finished. Closes the socket after the last one if `close` has been called."""
         self._readers -= 1
         if self._closing and not self._readers:
             self._inner.close()
 
     def close(self) -> None:
-        # A response may still be read after its connection was closed.
+        # `http.client` may still read a response after it has closed the connection.
         self._closing = True
         if not self._readers:
             self._inner.close()

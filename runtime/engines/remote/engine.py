@@ -1,8 +1,8 @@
-"""`Engine` on a remote scoring server: a client of the Open Inference Protocol v2.
+"""`Engine` on a remote scoring server, reached by the Open Inference Protocol v2.
 
 The server must meet the same conditions as a local engine: it must run a model that the local manifest names by
 SHA-256, and it must reproduce the golden vectors before the first pair and after every lost connection. Every failure
-is an error; no failure produces a score.
+raises an error; no failure produces a score.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ UNPRINTABLE = re.compile(r"[^ -~]")
 
 
 class RemoteEngine:
-    """`Engine` on the scoring server behind ``connection``, which it owns.
+    """`Engine` on the scoring server at the other end of ``connection``, which the engine owns.
 
-    ``model``: the model's name on the server. ``digests``: SHA-256 → role of the models that are allowed to run.
+    ``model``: name of the model on the server. ``digests``: SHA-256 → role, for the models that may run.
 
     Raises:
-        EngineUnavailable: the server cannot be reached, does not have the model, runs another one, or fails the golden
-            vectors.
+        EngineUnavailable: the server cannot be reached, does not have the model, runs a different one, or does not
+            reproduce the golden vectors.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class RemoteEngine:
         try:
             reply = self._connection.exchange("POST", f"{self._path}/infer", body, headers, limit=MAX_ANSWER_BYTES)
         except Unreachable as error:
-            # Another server may answer at that address next, so it must pass the golden vectors again.
+            # A different server may answer at this address next, so the golden vectors must be verified again.
             self._trusted = False
             raise InferenceFailed(f"the scoring server {self._where} did not respond: {error}.") from error
         if reply.status != 200:
@@ -126,7 +126,7 @@ class RemoteEngine:
         missing = [name for name in OUTPUTS if name not in found or found[name].dtype != np.float32]
         if missing:
             raise InferenceFailed(f"the response of {self._where} lacks {', '.join(missing)} as FP32.")
-        # Copied, because arrays over bytes are read-only and every other engine returns writable ones.
+        # Copied, because arrays over bytes are read-only, and all other engines return writable arrays.
         return Scores(*(found[name].astype(np.float32) for name in OUTPUTS))
 
     def _verify_golden_again(self) -> None:
@@ -137,11 +137,11 @@ class RemoteEngine:
         log.info("the scoring server %s has been verified again", self._where)
 
     def _verify_golden(self) -> None:
-        """Read the server's model description and require that it reproduces the golden vectors."""
+        """Read the description of the model, and require that the server reproduces the golden vectors."""
         described = self._describe(self._path)
         parameters = described.get("parameters")
         if not isinstance(parameters, dict) or "model_sha256" not in parameters:
-            # Triton returns a model's parameters in its configuration.
+            # Triton returns the parameters of a model as part of its configuration.
             found = self._describe(f"{self._path}/config").get("parameters") or {}
             parameters = {k: v.get("string_value") for k, v in found.items() if isinstance(v, dict)}
         sha256 = parameters.get("model_sha256")
@@ -192,7 +192,7 @@ class RemoteEngine:
             raise EngineUnavailable(f"{self._where}: {path} is not a model description: {error.message}") from error
 
     def _checked_inputs(self, described: dict[str, Any]) -> dict[str, np.dtype[Any]]:
-        """Return the dtype to send for each input: its own, or float32 if the server takes that instead."""
+        """Return the dtype to send for each input: the input's own, or float32 if the server expects that."""
         found: dict[str, np.dtype[Any]] = {}
         listed = described.get("inputs")
         for entry in listed if isinstance(listed, list) else []:
@@ -215,10 +215,11 @@ class RemoteEngine:
 
 
 def open_remote(bundle: Bundle, connection: RemoteConnection, model: str = "") -> RemoteEngine:
-    """Return an engine on the server behind ``connection``. ``model``: its name there, by default the bundle's.
+    """Return an engine on the server at the other end of ``connection``. ``model``: name of the model on the server; by
+    default the name in the bundle.
 
     Raises:
-        BundleError: the bundle's golden vectors cannot be trusted. Otherwise as `RemoteEngine`.
+        BundleError: the bundle's golden vectors cannot be trusted. For other errors see `RemoteEngine`.
     """
     manifest = bundle.manifest
     inputs = []
@@ -230,7 +231,7 @@ def open_remote(bundle: Bundle, connection: RemoteConnection, model: str = "") -
 
 
 def _refusal_text(reply: HttpReply) -> str:
-    """Return the server's status and error text, safe for a log."""
+    """Return the status and error text from the server in a form that is safe to log."""
     try:
         found = parse_object(reply.body)
     except AdsnError:

@@ -1,8 +1,9 @@
-"""Messages of the Open Inference Protocol v2 with the binary tensor extension, as `remote` sends and ``/v2`` accepts.
+"""Messages of the Open Inference Protocol v2 with its binary tensor extension. The engine `remote` sends them and the
+service's ``/v2`` accepts them.
 
-A message is a JSON header followed by the tensors' bytes, little-endian and unpadded, in the header's order. An HTTP
-header gives the length of the JSON. Tensors may also be JSON numbers: thirty times slower, but easy to write from a
-shell script. Sources: kserve/open-inference-protocol, and Triton's ``extension_binary_data.md``.
+A message is a JSON header followed by the bytes of the tensors, little-endian and unpadded, in the order of the header.
+An HTTP header gives the length of the JSON. Tensors may also be written as JSON numbers, which is thirty times slower
+but easy in a shell script. Sources: kserve/open-inference-protocol, and Triton's ``extension_binary_data.md``.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from runtime.core.user_text import ENCODING
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 MAX_HEADER_BYTES = 64 << 10
-"""Limit of the JSON header before binary tensors; far more than a few tensors need."""
+"""Maximum size of the JSON header before binary tensors. A few tensors need far less."""
 MAX_RANK = 8
 DTYPES: Mapping[str, np.dtype[Any]] = {"UINT8": np.dtype("u1"), "FP32": np.dtype("<f4")}
 TensorGroup = Literal["inputs", "outputs"]
 
 
 def datatype(dtype: str) -> str:
-    """Return the protocol's name for a NumPy dtype."""
+    """Return the name of a NumPy dtype in the protocol."""
     return next(name for name, known in DTYPES.items() if known == np.dtype(dtype))
 
 
@@ -37,9 +38,9 @@ def pack(
     tensors: Mapping[str, NDArray[Any]],
     as_json: Sequence[str] = (),
 ) -> tuple[bytes, int | None]:
-    """Return a message and the length of its JSON header, or None if the message is all JSON.
+    """Return a message and the length of its JSON header. The length is None if the whole message is JSON.
 
-    ``header``: members other than ``part``. ``as_json``: names of the tensors to write as JSON numbers.
+    ``header``: members of the header other than ``part``. ``as_json``: names of the tensors to write as JSON numbers.
     """
     entries: list[dict[str, Any]] = []
     chunks: list[bytes] = []
@@ -58,10 +59,10 @@ def pack(
 
 
 def unpack(part: TensorGroup, body: bytes, header_length: int | None) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Return a message's header and its tensors by name. Arrays from binary data are read-only views.
+    """Return the header of a message and its tensors by name. Arrays from binary data are read-only views of ``body``.
 
     Raises:
-        InvalidBatch: the message is invalid; the text says which tensor is wrong and how.
+        InvalidBatch: the message is invalid. The text says which tensor is wrong and why.
     """
     if header_length is not None and not 0 < header_length <= min(len(body), MAX_HEADER_BYTES):
         raise InvalidBatch(f"{HEADER_LENGTH} is {header_length}, but the body has {len(body)} bytes.")
@@ -109,7 +110,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
 
 
 def _described(entry: Any, part: TensorGroup) -> tuple[str, np.dtype[Any], tuple[int, ...]]:
-    """Return the name, dtype and shape of one entry."""
+    """Return the name, dtype and shape in the header entry of one tensor."""
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise InvalidBatch(f"an entry of {part} has no name.")
     name, kind, shape = entry["name"][:64], entry.get("datatype"), entry.get("shape")

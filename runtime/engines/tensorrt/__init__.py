@@ -1,4 +1,4 @@
-"""TensorRT: builds, caches and runs engines."""
+"""TensorRT: build, cache and run engines."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Builds a TensorRT engine from a bundle's verified ONNX bytes, on the device that will run it."""
+"""Build a TensorRT engine from the verified ONNX bytes of a bundle, on the device that will run it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 class BuiltEngine:
     """Result of a build.
 
-    ``plan``: the serialised engine. ``timing_cache``: speeds up the next build of the same layers. ``inspector``:
-    TensorRT's description of the layers, parsed from JSON.
+    ``plan``: the serialised engine. ``timing_cache``: data that speeds up the next build of the same layers.
+    ``inspector``: TensorRT's description of the layers, parsed from JSON.
     """
 
     plan: bytes
@@ -38,8 +38,8 @@ class BuiltEngine:
 def make_logger(trt: Any) -> Any:
     """Return a TensorRT logger that forwards warnings and errors to this module's log."""
 
-    class Bridge(trt.ILogger):  # type: ignore[misc]  # known at run time only
-        """Forwards TensorRT's messages."""
+    class Bridge(trt.ILogger):  # type: ignore[misc]  # the base class is known only at run time
+        """Logger that forwards TensorRT's messages."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
@@ -64,7 +64,7 @@ def build_plan(
     """Build a plan for ``model`` with one profile for batches of 1 to ``settings.max_batch``.
 
     Raises:
-        EngineUnavailable: the parser or the builder failed; the message includes theirs.
+        EngineUnavailable: the parser or the builder failed. The message includes the error that it reported.
     """
     generation = generation_of(trt.__version__)
     logger = make_logger(trt)
@@ -82,7 +82,7 @@ def build_plan(
     set_effort(config, settings.optimisation)
     set_progress(trt, config, report)
     cache = config.create_timing_cache(timing_cache)
-    # TensorRT rejects a cache from another device or version; the build then starts with an empty one.
+    # TensorRT rejects a timing cache from a different device or version. Then start with an empty one.
     if not config.set_timing_cache(cache, False):
         cache = config.create_timing_cache(b"")
         config.set_timing_cache(cache, False)
@@ -108,5 +108,5 @@ def inspect(trt: Any, plan: bytes, logger: Any) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError:
-        # Some releases write invalid JSON; keep their text as it is.
+        # Some releases write invalid JSON. Keep their text unchanged.
         return {"text": text}

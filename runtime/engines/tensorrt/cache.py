@@ -1,8 +1,8 @@
 """Cache of built engines in a private folder, so that a start takes seconds instead of minutes.
 
 An engine is valid for one model on one GPU with one version of TensorRT and of the driver. A sidecar file records
-everything that the engine depends on and the digest of its bytes. Engines are executable code, so files that another
-user could have written are never read. An engine that does not match is built again and the reason is logged.
+everything that the engine depends on, and the digest of its bytes. Engines are executable code, so files that another
+user could have written are never read. If a stored engine does not match, it is built again and the reason is logged.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_SIDECAR_BYTES = 1 << 20
 
 
 def default_folder() -> Path:
-    """Return the folder that ``ADSN_ENGINE_CACHE`` names, by default one in the user's cache.
+    """Return the folder named by ``ADSN_ENGINE_CACHE``, by default one in the user's cache folder.
 
     Raises:
         ConfigError: the variable is not set and the user has no home directory.
@@ -47,7 +47,7 @@ def default_folder() -> Path:
 class EngineKey:
     """Everything that a built engine depends on.
 
-    ``platform``: the driver's CUDA version, on Jetson also the L4T release.
+    ``platform``: CUDA version of the driver and, on Jetson, the L4T release.
     """
 
     model_sha256: str
@@ -66,7 +66,7 @@ class EngineKey:
 
 
 def platform_of(driver: int, release: Path = L4T_RELEASE) -> str:
-    """Return the driver's version and, on Jetson, the L4T release."""
+    """Return the CUDA version of the driver and, on Jetson, the L4T release."""
     try:
         l4t = release.read_text(errors="replace").splitlines()[0].strip()
     except (OSError, IndexError):
@@ -76,7 +76,8 @@ def platform_of(driver: int, release: Path = L4T_RELEASE) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CacheLookup:
-    """Result of a look-up. ``plan``: the engine's bytes, or None; ``reason`` then says why it must be built."""
+    """Result of a look-up. ``plan``: bytes of the engine, or None. ``reason``: why the engine must be built if there is
+    none."""
 
     plan: bytes | None
     reason: str = ""
@@ -108,7 +109,7 @@ class EngineCache:
         return self.folder / f"{key.digest()}.plan"
 
     def find(self, key: EngineKey) -> CacheLookup:
-        """Look up the engine for ``key``. Never raises: an engine that cannot be used is built again."""
+        """Look up the engine for ``key``. Never raises: the result for an engine that cannot be used has no plan."""
         plan, sidecar = self.plan_path(key), self.plan_path(key).with_suffix(".json")
         try:
             described = json.loads(_read_own(sidecar, MAX_SIDECAR_BYTES))
@@ -124,7 +125,7 @@ class EngineCache:
         return CacheLookup(data)
 
     def store(self, key: EngineKey, plan: bytes, facts: Mapping[str, Any]) -> Path:
-        """Store an engine and return its path. ``facts`` (build time, layers) go into its sidecar.
+        """Store an engine and return its path. ``facts``: further entries for its sidecar file (build time, layers).
 
         Raises:
             ConfigError: the folder cannot be written.
@@ -137,13 +138,13 @@ class EngineCache:
             "sha256": hashlib.sha256(plan).hexdigest(),
             **facts,
         }
-        # The engine first, so that a sidecar never describes a missing file.
+        # Write the engine first, so that a sidecar never describes a missing file.
         self.write(path, plan)
         self.write(path.with_suffix(".json"), json.dumps(sidecar, indent=1).encode() + b"\n")
         return path
 
     def read_timing(self, key: EngineKey) -> bytes:
-        """Return the timing cache for the key's device and version, empty if there is none."""
+        """Return the timing cache for the device and version in ``key``; empty if there is none."""
         try:
             return _read_own(self._timing_path(key), 256 << 20)
         except OSError:
@@ -166,7 +167,7 @@ class EngineCache:
 
     @contextlib.contextmanager
     def only_builder(self, key: EngineKey) -> Iterator[None]:
-        """Hold the lock for building this engine, so that two processes that start together build it once."""
+        """Hold the lock for building this engine, so that two processes that start together build it only once."""
         handle = os.open(self.folder / f"{key.digest()}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -176,7 +177,7 @@ class EngineCache:
 
 
 def _read_own(path: Path, limit: int) -> bytes:
-    """Read a plain file that this user owns and that no other user can write."""
+    """Return the bytes of a plain file that this user owns and that no other user can write."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(handle, "rb") as file:
         facts = os.fstat(file.fileno())

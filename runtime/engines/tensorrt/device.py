@@ -1,6 +1,6 @@
 """GPU memory, streams and copies: one interface with two providers, pycuda and cuda-bindings.
 
-The engine calls all methods from its own thread. Addresses are plain integers, as TensorRT takes them.
+The engine calls all methods from its own thread. Addresses are plain integers, as TensorRT expects.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class GpuDevice(Protocol):
     def provider(self) -> str: ...
 
     def allocate(self, size: int) -> int:
-        """Allocate ``size`` bytes on the device until `close` and return their address."""
+        """Allocate ``size`` bytes on the device, which stay allocated until `close`, and return their address."""
         ...
 
     def pinned(self, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-        """Return a page-locked host array, so that copies can overlap with computation."""
+        """Return a page-locked host array. Copies from and to it can overlap with computation."""
         ...
 
     def stream(self) -> int:
@@ -35,11 +35,11 @@ class GpuDevice(Protocol):
         ...
 
     def copy_in(self, address: int, source: NDArray[Any], stream: int) -> None:
-        """Start copying a contiguous host array to the device."""
+        """Start to copy a contiguous host array to the device."""
         ...
 
     def copy_out(self, target: NDArray[Any], address: int, stream: int) -> None:
-        """Start copying from the device into a contiguous host array."""
+        """Start to copy from the device into a contiguous host array."""
         ...
 
     def wait(self, stream: int) -> None:
@@ -47,15 +47,15 @@ class GpuDevice(Protocol):
         ...
 
     def capture(self, stream: int, work: Callable[[], None]) -> Callable[[], None] | None:
-        """Record the work that ``work`` submits to ``stream`` as a CUDA graph and return a function that launches it.
+        """Record what ``work`` submits to ``stream`` as a CUDA graph, and return a function that launches it.
 
-        Returns None if the provider does not support graphs. ``work`` must have run once before with the same
-        addresses and shapes.
+        Returns None if the provider does not support graphs. ``work`` must have run once before with the same addresses
+        and shapes.
         """
         ...
 
     def close(self) -> None:
-        """Release everything. May be called twice."""
+        """Release all resources. May be called more than once."""
         ...
 
 
@@ -63,7 +63,7 @@ def open_device(index: int = 0, provider: str = "auto") -> GpuDevice:
     """Open the device with the first provider that works. cuda-bindings comes first, because it has CUDA graphs.
 
     Raises:
-        EngineUnavailable: no provider works; the message gives the reason for each.
+        EngineUnavailable: no provider works. The message gives the reason for each.
     """
     reasons = []
     for name in ("cuda-bindings", "pycuda") if provider == "auto" else (provider,):

@@ -81,7 +81,7 @@ class BindingsDevice:
         try:
             work()
         finally:
-            # Also after a failure, or the stream would stay in capture mode.
+            # End the capture after a failure too; otherwise the stream would stay in capture mode.
             graph = self._call("cudaStreamEndCapture", stream)
         ready = self._call("cudaGraphInstantiate", graph, 0)
         self._call("cudaGraphDestroy", graph)
@@ -92,5 +92,5 @@ class BindingsDevice:
         given = [("cudaGraphExecDestroy", self._graphs), ("cudaStreamDestroy", self._streams)]
         for name, things in [*given, ("cudaFreeHost", self._host), ("cudaFree", self._memory)]:
             while things:
-                # Error codes are ignored: on a lost device every call fails, and closing must still finish.
+                # Errors are ignored: on a lost device every call fails, and closing must still finish.
                 getattr(self._cuda, name)(things.pop())

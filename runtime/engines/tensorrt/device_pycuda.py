@@ -14,7 +14,7 @@ def _import() -> Any:
     try:
         from pycuda import driver
     except ImportError as error:
-        # Without a driver the import itself fails on the first symbol of libcuda.
+        # Without a driver the import itself fails, on the first symbol of libcuda.
         raise EngineUnavailable(
             f"cannot be imported ({error}). Running it needs the NVIDIA driver; building it (pip install pycuda) needs "
             "g++, cuda.h and CUDA_ROOT."
@@ -35,7 +35,7 @@ class PycudaDevice:
         self._context: Any = None
         try:
             self._cuda.init()
-            # TensorRT and other libraries in the process use the primary context too.
+            # Use the primary context, like TensorRT and other libraries in this process.
             self._context = self._cuda.Device(index).retain_primary_context()
             self._context.push()
         except self._cuda.Error as error:
@@ -88,7 +88,7 @@ class PycudaDevice:
             try:
                 memory.free()
             except self._cuda.Error:
-                # A lost device cannot free memory; closing must still finish.
+                # Memory on a lost device cannot be freed, and closing must still finish.
                 continue
         self._memory.clear()
         self._streams.clear()

@@ -1,8 +1,8 @@
 """TensorRT engine: named tensors and ``execute_async_v3``, on one thread that owns the GPU's primary context.
 
-A batch larger than the engine's largest is split into parts that alternate between slots. Each slot has its own stream,
-buffers and execution context, so with two slots one copies while the other computes. If the device supports CUDA
-graphs, a part of a size that has run before is launched as a graph. The graph contains the shapes, so no other call is
+A batch larger than the maximum of the engine is split into parts that alternate between slots. Each slot has its own
+stream, buffers and execution context, so that one slot can copy while the other computes. If the device supports CUDA
+graphs, a part whose size has run before is launched as a graph. The graph includes the shapes, so no other call is
 needed.
 """
 
@@ -26,13 +26,14 @@ from runtime.engines.tensorrt.versions import execution_slots, forbid_host_code,
 
 log = logging.getLogger(__name__)
 DEADLINE_S = 10.0
-"""Far longer than any run of this network. A device that has not responded by then is taken to be lost."""
+"""Time limit in seconds for one batch, far longer than any run of this network. A device that exceeds it is considered
+lost."""
 
 
 @dataclass(slots=True)
 class _Slot:
-    """Resources for one part of a batch in flight: ``count`` pairs from ``start`` on. ``shaped``: the batch size that
-    the context was given last, 0 if none."""
+    """Resources for one part of a batch in flight: ``count`` pairs starting at pair ``start``. ``shaped``: batch size
+    for which the shapes of the context are set, 0 if none."""
 
     context: Any
     stream: int
@@ -47,12 +48,12 @@ class _Slot:
 class TensorRTEngine:
     """`Engine` on a built plan.
 
-    ``open_device``: called on the engine's own thread, which then owns the context. ``inputs``: the inputs that the
-    bundle's manifest declares; the plan takes the same values as float32. ``deadline_s``: time limit for one batch, in
-    seconds. ``graphs``: use CUDA graphs if the device supports them.
+    ``open_device``: called on the engine's own thread, which then owns the context. ``inputs``: inputs declared in the
+    bundle's manifest; the plan takes the same values as float32. ``deadline_s``: time limit for one batch, in seconds.
+    ``graphs``: use CUDA graphs if the device supports them.
 
     Raises:
-        EngineUnavailable: the plan cannot be loaded, or is not from a model of this project.
+        EngineUnavailable: the plan cannot be loaded, or was not built from a model of this project.
     """
 
     def __init__(
@@ -151,7 +152,7 @@ class TensorRTEngine:
         try:
             return check_scores(work.result(self._deadline), count)
         except FutureTimeout as error:
-            # The thread may be blocked for good, so later calls must fail without waiting for it.
+            # The thread may be blocked forever, so later calls must fail without waiting for it.
             self._broken = (
                 f"the GPU has not responded for {self._deadline:g} s and is considered lost. Restart this process; if "
                 "this persists, look for Xid errors in dmesg and reset the device."
@@ -164,7 +165,7 @@ class TensorRTEngine:
         if self._device is None:
             raise InferenceFailed("the engine is closed.")
         shapes = {name: self._slots[0].host[name].shape[1:] for name in OUTPUTS}
-        # Start with NaN, so that a value that no part has filled cannot pass for a score.
+        # Start with NaN, so that a value that no part has filled cannot be mistaken for a score.
         found = {name: np.full((count, *shape), np.nan, np.float32) for name, shape in shapes.items()}
         starts, slots = list(range(0, count, self._max_batch)), len(self._slots)
         for index, start in enumerate(starts):
@@ -182,7 +183,7 @@ class TensorRTEngine:
         slot.start, slot.count = start, stop - start
         count = slot.count
         for spec in self._inputs:
-            # Converts uint8 to float32 while copying into the pinned buffer.
+            # Convert uint8 to float32 while copying into the pinned buffer.
             np.copyto(slot.host[spec.name][:count], batch[spec.name][start:stop], casting="same_kind")
         launch = slot.graphs.get(count)
         if launch is not None:
@@ -200,15 +201,16 @@ class TensorRTEngine:
 
         enqueue()
         if self._graphs and count not in slot.graphs:
-            # Recorded after one plain run, in which TensorRT allocates its memory; valid while addresses do not change.
+            # Record the graph only after one plain run, in which TensorRT allocates memory. The graph is valid as long
+            # as the addresses stay the same.
             device.wait(slot.stream)
             slot.graphs[count] = device.capture(slot.stream, enqueue)
 
     def _set_shapes(self, slot: _Slot, count: int) -> None:
-        """Give the context the shapes of ``count`` pairs, unless it has them."""
+        """Set the input shapes of the context for ``count`` pairs, unless they are already set."""
         if slot.shaped == count:
             return
-        # After a refusal the shapes of the inputs may differ from each other.
+        # If one shape is refused, the inputs may be left with different batch sizes.
         slot.shaped = 0
         for spec in self._inputs:
             if not slot.context.set_input_shape(spec.name, (count, *spec.shape)):
@@ -219,7 +221,7 @@ class TensorRTEngine:
         slot.shaped = count
 
     def _collect(self, slot: _Slot, found: dict[str, NDArray[Any]]) -> None:
-        """Wait for the slot's part and copy it into ``found``, because the next part overwrites the buffers."""
+        """Wait for the slot and copy its scores into ``found``, because the next part overwrites the buffers."""
         assert self._device is not None
         self._device.wait(slot.stream)
         for name, array in found.items():
@@ -238,7 +240,7 @@ class TensorRTEngine:
             log.error("the GPU was not released within %g s", self._deadline)
 
     def _close(self) -> None:
-        # Contexts must go before the engine, and both before the memory that they use.
+        # Contexts must be deleted before the engine, and both before the memory that they use.
         self._slots.clear()
         self._engine = None
         device, self._device = self._device, None

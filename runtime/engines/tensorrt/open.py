@@ -1,4 +1,4 @@
-"""Opens a TensorRT engine for a bundle: from the cache if it matches, otherwise by building it."""
+"""Open a TensorRT engine for a bundle: from the cache if a matching one is stored, otherwise by building it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def key_of(trt: Any, gpu: Gpu, model_sha256: str, settings: BuildSettings) -> EngineKey:
-    """Return the cache key of an engine for this model on this machine."""
+    """Return the cache key for an engine of this model on this machine."""
     return EngineKey(
         model_sha256=model_sha256,
         tensorrt=str(trt.__version__),
@@ -36,7 +36,7 @@ def key_of(trt: Any, gpu: Gpu, model_sha256: str, settings: BuildSettings) -> En
 
 
 def flags_of(settings: BuildSettings) -> str:
-    """Return the settings that influence the builder's choices, as one line."""
+    """Return one line with the settings that influence the builder's choices."""
     flags = f"workspace {settings.workspace}, optimisation {settings.optimisation}"
     if settings.tactic_sources is not None:
         flags += f", tactics from {' '.join(settings.tactic_sources) or 'none'}"
@@ -60,7 +60,7 @@ def open_tensorrt(
     provider: str = "auto",
     report: PhaseReporter = lambda phase, done, steps: None,
 ) -> TensorRTEngine:
-    """Open a TensorRT engine on the bundle's artifact for the installed version and verify it with the golden vectors.
+    """Open a TensorRT engine for a bundle and the installed version, and verify it with the golden vectors.
 
     Raises:
         EngineUnavailable: there is no GPU or no TensorRT, the bundle lacks the artifact, or the build failed.
@@ -116,8 +116,8 @@ def open_tensorrt(
 
 def _verified(engine: TensorRTEngine, golden: Any, artifact: str) -> TensorRTEngine:
     try:
-        # Twice, because a CUDA graph depends on the state of the context that it was recorded from. The second time,
-        # each batch size runs from its graph after the context was given other sizes.
+        # Verify twice, because a CUDA graph depends on the state of the context at the time of recording. The second
+        # time each batch size runs as a graph, after the context has been used with other sizes.
         for _ in range(2):
             check_golden(engine, golden, artifact)
     except BaseException:

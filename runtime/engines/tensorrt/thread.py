@@ -1,7 +1,7 @@
 """A thread that owns a resource and runs submitted calls in order.
 
-It is a daemon thread, so that a call that never returns cannot keep the process alive, as it would in the standard
-executor.
+It is a daemon thread, so that a call that never returns cannot keep the process alive. In the standard executor it
+would.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class OwningThread:
-    """Runs submitted calls one after the other on its own thread."""
+    """Thread that runs submitted calls one after the other."""
 
     def __init__(self, name: str) -> None:
         self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
@@ -31,14 +31,14 @@ class OwningThread:
                 continue
             try:
                 future.set_result(function())
-            except BaseException as error:  # the caller that waits for the future receives it
+            except BaseException as error:  # the caller waiting for the future receives it
                 future.set_exception(error)
 
     def submit(self, function: Callable[[], T]) -> Future[T]:
-        """Queue a call.
+        """Queue a call and return the future of its result.
 
         Raises:
-            RuntimeError: after `close`.
+            RuntimeError: the thread was closed.
         """
         future: Future[T] = Future()
         with self._lock:

@@ -1,8 +1,8 @@
 """All differences between TensorRT 8.5/8.6, 10 and 11, and the import of the library.
 
-Taken from the bindings of 8.5.3, 8.6.0, 10.0 to 10.16, 11.0 and 11.4. EXPLICIT_BATCH is required in 8, ignored in 10
-and removed in 11. The precision flags are removed in 11, where the graph's types apply. Progress monitors exist since
-10. Calibrators and implicit INT8 are not used anywhere.
+Based on the Python bindings of 8.5.3, 8.6.0, 10.0 to 10.16, 11.0 and 11.4. EXPLICIT_BATCH is required in 8, ignored in
+10 and removed in 11. The precision flags are removed in 11, which uses the types in the graph. Progress monitors exist
+since 10. Calibrators and implicit INT8 are not used in any version.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ PhaseReporter = Callable[[str, int, int], None]
 class BuildSettings:
     """Settings of an engine build.
 
-    ``max_batch``: largest batch of the single profile, which is optimised for 1. ``workspace``: bytes of scratch memory
-    that tactics may use. ``optimisation``: 0 to 5, if the version supports it; higher levels build longer.
-    ``tactic_sources``: names of the `tensorrt.TacticSource` members to use; None means the version's default.
+    ``max_batch``: maximum batch size of the single profile, which is optimised for a batch of 1. ``workspace``: bytes
+    of scratch memory that tactics may use. ``optimisation``: optimisation level 0 to 5, if the version supports it;
+    builds at higher levels take longer. ``tactic_sources``: names of the `tensorrt.TacticSource` members to use; None
+    means the version's default.
     """
 
     max_batch: int = 8
@@ -41,8 +42,8 @@ class BuildSettings:
         """Read the settings from ``ADSN_TRT_MAX_BATCH`` (1 to 256), ``ADSN_TRT_WORKSPACE_MIB``,
         ``ADSN_TRT_OPTIMISATION`` (0 to 5) and ``ADSN_TRT_TACTIC_SOURCES`` (names, separated by commas).
 
-        They are variables rather than options because they belong to the machine: the service must use the same values
-        to find the engine that ``adsn-export --engine`` built.
+        They are environment variables because they apply to the machine: the service must use the same values to find
+        the engine that ``adsn-export --engine`` built.
 
         Raises:
             ConfigError: a value is invalid; the message names the variable.
@@ -128,9 +129,8 @@ def set_precision(trt: Any, config: Any, generation: TensorRtGeneration, precisi
 def execution_slots(generation: TensorRtGeneration) -> int:
     """Return how many execution contexts can use one optimisation profile at the same time.
 
-    Up to TensorRT 8.6 a profile serves one context; a second context gets no profile and cannot run. From 10 on,
-    contexts share a profile (PROFILE_SHARING_0806 is on by default), so that copying one part of a batch overlaps with
-    computing another.
+    Up to TensorRT 8.6 only one context can use a profile; a second context cannot run. From 10 on, contexts share a
+    profile (PROFILE_SHARING_0806 is on by default), so one part of a batch can be copied while another is computed.
     """
     return 1 if generation == "8.6" else 2
 
@@ -167,13 +167,14 @@ def set_effort(config: Any, level: int) -> None:
 
 
 def set_progress(trt: Any, config: Any, report: PhaseReporter) -> bool:
-    """Report the build's phases to ``report``. Return False if the version does not support it."""
+    """Report the phases of the build to ``report``. Return False if the version does not support progress reports."""
     base: Any = getattr(trt, "IProgressMonitor", None)
     if base is None or not hasattr(config, "progress_monitor"):
         return False
 
     class Monitor(base):  # type: ignore[misc]  # known at run time only
-        """Forwards TensorRT's phases. It stores the number of steps, which TensorRT gives only when a phase starts."""
+        """Progress monitor that forwards TensorRT's phases. It stores the number of steps, which TensorRT gives only at
+        the start of a phase."""
 
         def __init__(self) -> None:
             base.__init__(self)
@@ -196,6 +197,6 @@ def set_progress(trt: Any, config: Any, report: PhaseReporter) -> bool:
 
 
 def forbid_host_code(runtime: Any) -> None:
-    """Refuse engines that contain host code. TensorRT 8.5 has no such engines."""
+    """Make ``runtime`` refuse engines that contain host code. Engines of TensorRT 8.5 never do."""
     if hasattr(runtime, "engine_host_code_allowed"):
         runtime.engine_host_code_allowed = False

@@ -75,7 +75,8 @@ def test_figures_and_page(plan: Path, both: Path, tmp_path: Path) -> None:
     found = run_eval(plan, "--precision", "both", "--out", out, "--report", page, bundle=both)
     assert found.returncode == 0, found.stderr
     (row,) = json.loads(out.read_text())["sets"]
-    # Twelve bona fide of ten people: each with another person's IR and with a warped one, some with another moment's.
+    # There are twelve bona fide pairs of ten people. Each gives a pair with another person's IR and one with a warped
+    # IR; some also give one of another moment.
     made = row["pair_mismatch"]
     assert {made[kind]["trials"] for kind in ("other_person", "warped")} == {12}
     count = row["apcer"]["pair_mismatch"]["trials"]
@@ -100,7 +101,7 @@ def test_pictures_only_when_asked(plan: Path, tmp_path: Path) -> None:
     found = run_eval(plan, "--report", page, "--thumbnails", "--explain", "2", "--no-mismatch")
     assert found.returncode == 0, found.stderr
     text = page.read_text()
-    # Six of each class with two crops, and two of each class with these crops and their attention.
+    # Six pairs of each class with two crops, and two of each class with two crops and their attention.
     assert text.count("<img") == (6 + 6) * 2 + (2 + 2) * 4
     assert text.count(", ir with attention") == 4
     assert text.count("attention on the face against chance: rgb ×") == 4 * 5
@@ -160,7 +161,7 @@ def test_recordings_are_evaluated_and_what_is_left_out_is_said(tmp_path: Path) -
     folder = run_eval(tmp_path / "own", "--out", tmp_path / "folder.json")
     assert folder.returncode == 0, folder.stderr
     (row,) = json.loads((tmp_path / "folder.json").read_text())["sets"]
-    # Two people with one presentation each: there is no other moment.
+    # With one presentation of each of two people, there is no other moment.
     assert (row["pairs"], set(row["pair_mismatch"])) == (12, {"other_person", "warped"})
     (tmp_path / "own" / "p1" / "0002-ir.png").unlink()
     plan = tmp_path / "plan.toml"

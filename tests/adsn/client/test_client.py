@@ -164,7 +164,7 @@ def test_tls_to_a_plain_port_and_the_other_way_round(address: str, images: tuple
 
 
 class Scripted:
-    """A server that reads each request whole and follows its script: bytes to send, or None to close the connection."""
+    """A server that reads complete requests and follows its script: bytes to send, or None to close the connection."""
 
     def __init__(self, *script: bytes | None) -> None:
         self.script = list(script)

@@ -25,7 +25,8 @@ SAID = {"title", "description", "examples", "default", "additionalProperties"}
 
 
 def shape(schema: dict[str, Any], defs: dict[str, Any]) -> Any:
-    """Return a JSON schema without names, text and references, so that two that accept the same values are equal."""
+    """Return a JSON schema without names, texts and references, so that two schemas that accept the same values are
+    equal."""
     if "$ref" in schema:
         return shape(defs[schema["$ref"].rpartition("/")[2]], defs)
     found = {key: value for key, value in schema.items() if key not in SAID and key != "$defs"}
@@ -53,7 +54,7 @@ def shape_of(kind: Any) -> Any:
 
 def test_an_answer_has_the_members_and_types_of_the_contract() -> None:
     ours, theirs = shape_of(Answer), shape_of(LivenessResponse)
-    # Only in the client: it comes from a header. Any minor version of 1 is accepted.
+    # The client alone has this member, which comes from a header. It accepts any minor version of 1.
     del ours["properties"]["replayed"]
     assert ours["properties"].pop("contract_version") == {"type": "string", "pattern": r"^1\.\d+$"}
     assert theirs["properties"].pop("contract_version") == {"type": "string", "const": "1.0"}
@@ -74,7 +75,7 @@ def test_a_problem_and_a_condition_have_members_of_the_contract() -> None:
 
 def test_info_has_members_of_the_contract() -> None:
     own, whole = shape_of(Info)["properties"], shape_of(ServiceInfo)["properties"]
-    # The service's type accepts any text, for the sake of the OpenAPI document; only these three values occur.
+    # The type in the service accepts any text because of the OpenAPI document. Only these three values occur.
     assert own["model"]["properties"]["modalities"]["items"].pop("enum") == ["rgb", "ir", "depth"]
     for name, entry in own.items():
         assert entry == whole[name], name

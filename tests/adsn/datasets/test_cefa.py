@@ -65,7 +65,8 @@ def test_protocol_2_crosses_instruments(tree: Path) -> None:
 
 
 def test_protocol_4_crosses_both(tree: Path) -> None:
-    # With all 200 subjects these are the 400 videos that the authors count: one bona fide and one replay each.
+    # With all 200 subjects these are the 400 videos stated by the authors: one bona fide and one replay of each
+    # subject.
     assert kinds(tree, "4.1", "train") == {
         (f"AF-{n}", s) for n in ("000", "199") for s in ("bona_fide", "replay_screen")
     }

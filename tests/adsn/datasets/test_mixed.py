@@ -1,4 +1,4 @@
-"""Several sources as one: indices, batch shares, and sets that cannot be mixed."""
+"""Several sources combined into one: indices, shares of batches, and sets that cannot be mixed."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_each_source_has_its_share_of_what_is_drawn(tmp_path: Path) -> None:
     mixed = MixedArrays("both", [stored(FAST, tmp_path), stored(TRACED, tmp_path)], [1.0, 3.0])
     chances = sampling_weights(mixed, "none")
     assert chances is not None
-    # Two path-traced pairs make up three quarters, regardless of the number of fast ones.
+    # The two path-traced pairs make up three quarters of a batch, whatever the number of others.
     assert float(chances[8:].sum() / chances.sum()) == pytest.approx(0.75)
     assert chances.tolist() == pytest.approx([0.25 / 8] * 8 + [0.375] * 2)
 

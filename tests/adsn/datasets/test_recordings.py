@@ -89,7 +89,7 @@ def test_boxes_are_cropped_as_serving_does(root: Path) -> None:
     cv2.imwrite(str(root / "p1" / "0000-ir.png"), image)
     (root / "p1" / "boxes.json").write_text(json.dumps({"0000": {"ir": [30, 20, 20, 20]}}))
     boxed, whole = open_recordings(root, split="train")[0], open_recordings(root, split="train")[1]
-    # A margin of a fifth on each side: the box fills 20 of 28 pixels.
+    # With a margin of a fifth on each side, the box fills 20 of 28 pixels.
     assert (boxed.crops["ir"] > 100).mean() == pytest.approx((20 / 28) ** 2, abs=0.03)
     assert (whole.crops["ir"] == 90).mean() == pytest.approx(0.75, abs=0.03)
 

@@ -25,7 +25,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
 
 
 class Painter:
-    """Replacement for the path tracer: images whose pixels are the subject's number."""
+    """Replacement for the path tracer, with images whose pixels are the number of the subject."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[int, str, int]] = []

@@ -26,5 +26,5 @@ def test_one_map_of_rgb_lies_on_the_attacked_region_more_than_chance_would() -> 
         maps = attend({"rgb": crop(r.rgb, box, rule)[None], "ir": crop(r.ir, Box(*r.ir_box), rule)[None]})[0]
         found.append(weight_on(maps[0, 1:2], crop(r.region, box, rule)))
     # Measured over 80 presentations: the second RGB map reaches 2.1 times chance (standard error 0.3). Most other maps
-    # stay at fixed places at the crop's edge: that is how they avoid each other, which does not indicate an attack.
+    # stay at fixed places at the edge of the crop. They do so to avoid each other, not because of the attack.
     assert float(np.mean(found)) > 1.3

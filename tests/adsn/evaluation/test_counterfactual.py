@@ -21,7 +21,8 @@ IR_CROP = CropRule(size=160, margin=0.2)
 
 
 def glint_scorer(batch: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-    """A model that takes saturated IR pixels round the eyes for life, like one trained on glasses."""
+    """Score like a model that takes saturated IR pixels around the eyes for a sign of life, as one trained on glasses
+    would."""
     eyes = batch["ir"][:, 40:90]
     bright = (eyes >= 245).reshape(len(eyes), -1).mean(1)
     return np.repeat(bright[:, None], 3, 1).astype(np.float32)
@@ -56,7 +57,8 @@ def test_another_background_leaves_the_face_alone() -> None:
         crops = [asked.crops(species, 3, asked.variant(species, 3, change)) for change in background]
         for modality in ("rgb", "ir"):
             one, other = (crop[modality].astype(float) for crop in crops)
-            # The face is unchanged; automatic exposure, which meters a little of the room, may scale it.
+            # The face is unchanged, but automatic exposure, which depends a little on the room, may scale its
+            # brightness.
             middle = np.corrcoef(one[44:68, 44:68].ravel(), other[44:68, 44:68].ravel())[0, 1]
             assert middle > 0.97
             assert np.abs(one[:8] - other[:8]).mean() > 4
@@ -105,6 +107,6 @@ def test_glasses_are_no_proof_of_life(species: str) -> None:
     threshold = manifest.operating_point().threshold
     asked = Counterfactual(scorer, manifest.rule(), manifest.modalities, threshold, presentations=80)
     effect = asked.effect("glasses", species)
-    # One rigid mask in 16 is accepted, with or without glasses; the earlier model accepted every second one with them.
+    # One rigid mask in 16 is accepted, with or without glasses. The earlier model accepted half of them with glasses.
     assert effect.with_it.errors <= 8
     assert abs(effect.change) <= 0.04

@@ -1,4 +1,4 @@
-"""Mismatched pairs: made from a set's own people, and counted as a separate species."""
+"""Mismatched pairs are made from the people in a set and counted as a separate species."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ SIZE = 32
 
 
 class People:
-    """``moments`` presentations of each person, and a print of each. A person's number is the grey level of both
-    images. ``poses``: whether the set has head poses, 5° further with each moment."""
+    """A set with ``moments`` presentations and a print of each person. The grey level of both images is the number of
+    the person. ``poses``: whether the set has head poses, which turn by 5° from one moment to the next."""
 
     name = "people"
 
@@ -51,7 +51,7 @@ class People:
 
 
 def same_person(batch: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-    """A model that compares the lower halves of the two images, and so detects only another person."""
+    """Score like a model that compares the lower halves of the two images, and so notices only a different person."""
     a = batch["rgb"][:, 28].astype(float).mean((1, 2))
     b = batch["ir"][:, 28].astype(float).mean((1, 2))
     return np.repeat((np.abs(a - b) < 0.5)[:, None], 3, 1).astype(np.float32)
@@ -74,7 +74,7 @@ def test_each_kind_is_what_its_name_says() -> None:
         if what.kind == "other_moment":
             a, b = (whole.conditions[i]["yaw_deg"] for i in (what.first, what.second))
             assert 8 <= abs(a - b) <= 15
-    # Moments are 5° apart, so each of four has one that is 10° or 15° away.
+    # Moments are 5° apart, so for each of the four there is one that is 10° or 15° away.
     assert len(by_kind["other_moment"]) == 20
     assert mismatches(whole) == chosen
 

@@ -1,4 +1,4 @@
-"""Curves follow the changes of the images; tested with models simple enough that the result is known."""
+"""Curves follow the changes of the images. The models here are so simple that the results are known."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ BOX, IR_BOX = Box(80, 60, 40, 40), Box(70, 64, 40, 40)
 
 
 class Drawn:
-    """Pairs whose faces are squares of a known grey on a darker ground: bona fide are brighter in IR than attacks.
+    """A set whose faces are squares of a known grey on a darker background. In IR, bona fide faces are brighter than
+    attacks.
 
-    ``pictures``: whether the images of the crops exist.
+    ``pictures``: whether the set has full images.
     """
 
     name = "drawn"
@@ -134,7 +135,7 @@ def test_scores_follow_the_gain_and_nothing_else_does() -> None:
         assert gains["×4"] == 1.0
     assert len(set(medians(found, "gain_rgb").values())) == 1
     assert len(set(medians(found, "darkness").values())) == 1
-    # Half of the light refuses every bona fide presentation; twice as much accepts every print.
+    # With half of the light every bona fide presentation is refused; with twice the light every print is accepted.
     points = {point.label: point.report for point in curve_of(found, "gain_ir").points}
     assert (points["×0.5"].bpcer.errors, points["×0.5"].bpcer.trials) == (6, 6)
     assert (points["×1"].bpcer.errors, points["×1"].apcer["print"].errors) == (0, 0)
@@ -147,7 +148,7 @@ def test_the_worst_step_and_the_range_that_holds() -> None:
     assert curve.holds is not None
     assert [point.label for point in curve.holds] == ["×0.71", "×1.41"]
     assert not curve.holds_everywhere
-    # Every step outside this range fails a whole class; the one with the darkest people is the worst.
+    # At every step outside this range a whole class fails. The worst step is the one with the darkest people.
     assert curve.worst.label == "×0.25"
     headline, point = found.worst
     assert (headline.key, point.label, point.error) == ("gain", "×0.25", 1.0)
@@ -229,7 +230,7 @@ def test_without_pictures_the_crop_is_changed_and_the_page_says_so() -> None:
 
 
 class Shifted:
-    """A detector that finds every face some pixels too far right, and none in dark images."""
+    """A detector that finds every face some pixels too far to the right, and no face in dark images."""
 
     def __init__(self, pixels: float) -> None:
         self.pixels = pixels

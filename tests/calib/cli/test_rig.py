@@ -1,4 +1,4 @@
-"""The commands as a technician runs them, with folders and with cameras, and their errors."""
+"""The commands, as used by a technician, with folders and with cameras, and their errors."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_folder_of_pairs_becomes_a_geometry(folder: Path, tmp_path: Path) -> N
     assert np.abs(found.cameras["ir"].translation - RIG.cameras["ir"].translation).max() < 0.5
     assert np.array_equal(found.cameras["depth"].matrix, found.cameras["ir"].matrix)
     first = out.read_bytes()
-    # One image less gives another calibration, so the two files differ.
+    # With one image less the calibration is different, so the two files differ.
     (folder / "view17-ir.png").rename(folder / "view17-later.png")
     again = call("rig", "--images", folder, "--out", out, *FROM_FOLDER)
     assert again.exit_code == 0, again.output
@@ -163,7 +163,7 @@ def test_an_offset_that_nothing_determines_is_none() -> None:
 
 
 def geometry_of_somebody(path: Path, moved_px: float) -> Path:
-    """Write the geometry of the camera that sees a face, with its IR camera moved since."""
+    """Write a geometry for the cameras that see a face, whose IR camera has been moved since."""
     geometry = somebody()[0].geometry
     ir = geometry.cameras["ir"]
     matrix = ir.matrix.copy()

@@ -19,7 +19,8 @@ MM_PER_INCH = 25.4
 
 
 def require_true_scale(picture: NDArray[Any], dpi: float, board: Board) -> None:
-    """Require all corners, one square apart to a fiftieth of a millimetre on average."""
+    """Require that all corners are found, and that their mean distance is one square to within a fiftieth of a
+    millimetre."""
     seen = BoardFinder(board).find(picture)
     assert seen is not None
     assert seen.numbers.size == (board.columns - 1) * (board.rows - 1)

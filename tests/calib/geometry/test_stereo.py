@@ -1,4 +1,4 @@
-"""Calibration from images of a board that a known rig takes."""
+"""Calibration from images of a board taken by a rig with known geometry."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_corners_without_precision_are_refused() -> None:
 
 
 def test_what_no_face_rig_is_is_refused() -> None:
-    """Squares of 24 mm that are declared as 400 mm put the cameras 417 mm apart."""
+    """If squares of 24 mm are declared as 400 mm, the cameras seem to be 417 mm apart."""
     with pytest.raises(CalibrationInvalid, match="mm apart"):
         calibrate(views(), SIZES, IDENTITIES, Board(square_mm=400), DATE)
 

@@ -36,7 +36,8 @@ def test_dropped_frames_cost_edges_not_accuracy() -> None:
 
 
 def test_frames_in_step_are_solved_by_irregular_switching_alone() -> None:
-    """Exposures of 1 ms and one clock for both cameras: a single edge gives one of two values, hundreds the mean."""
+    """With exposures of 1 ms and a common clock, a single edge gives one of two values, and hundreds of edges give the
+    mean."""
     rng = np.random.default_rng(6)
     times = np.arange(60.0, 4 * MINUTE_MS, 100 / 3)
     later = times + 11

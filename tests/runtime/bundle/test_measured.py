@@ -1,4 +1,4 @@
-"""Attack species that the manifest reports as accepted too often: which figures count, and above which rate."""
+"""Attack species that were accepted too often according to the manifest: which figures count, and above which rate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ def rate(errors: int, trials: int = 100) -> RateEntry:
 
 
 def measured(dev: dict[str, int], test: dict[str, int], **parity: str) -> Manifest:
-    """The shipped manifest with other figures: errors of 100 by species, on dev and as INT8 on a test set."""
+    """Return the shipped manifest with other figures: errors in 100 presentations by species, on dev and with INT8 on a
+    test set."""
     manifest = open_bundle(default_bundle()).manifest
     point = manifest.operating_points[0].model_copy(update={"apcer": {name: rate(n) for name, n in dev.items()}})
     tested = manifest.parity[0].model_copy(

@@ -126,7 +126,7 @@ def test_any_bytes_end_in_an_answer(noise: bytes, at: int) -> None:
     whole = small().SerializeToString()
     at %= len(whole)
     for data in (noise, whole[:at] + noise + whole[at:], whole[:at] + noise[:3] + whole[at + 3 :]):
-        # Whatever else comes out of it is a failure of the test.
+        # Any other exception makes the test fail.
         with contextlib.suppress(UnsafeModel):
             check_model(data, "x")
 

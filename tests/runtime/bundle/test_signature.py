@@ -52,17 +52,17 @@ def test_what_is_not_this_bundle_s_signature(folder: Path, keys: tuple[Path, Pat
     signed(folder, private)
     good = (folder / SIGNATURE).read_bytes()
 
-    # Another bundle's signature by the same key.
+    # A signature for a different bundle by the same key.
     other = json.loads(original) | {"version": "9.9.9"}
     (folder / SIGNATURE).write_bytes(sign_manifest(json.dumps(other).encode(), private))
     with pytest.raises(SignatureInvalid):
         open_bundle(folder, public)
-    # Another key's signature of this bundle.
+    # A signature for this bundle by a different key.
     stranger, _ = key_pair(tmp_path, "stranger")
     signed(folder, stranger)
     with pytest.raises(SignatureInvalid, match="another key"):
         open_bundle(folder, public)
-    # A manifest changed after it was signed, by as little as a blank.
+    # A manifest that was changed after signing, if only by one space.
     (folder / SIGNATURE).write_bytes(good)
     manifest.write_bytes(original + b" ")
     with pytest.raises(SignatureInvalid):

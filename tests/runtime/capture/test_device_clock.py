@@ -16,7 +16,7 @@ BOOT = 7_000_000_000_000
 
 
 class Device:
-    """A camera with a clock of its own at 30 frames/s: a transport delay of 3 ms, exponential jitter of 2 ms, and a
+    """A camera with its own clock at 30 frames/s. The transport delay is 3 ms plus exponential jitter of 2 ms, plus a
     stall of 5 to 40 ms in 3 % of the frames."""
 
     def __init__(
@@ -43,7 +43,7 @@ class Device:
 
 
 def errors(clock: DeviceClock, device: Device, times: list[int]) -> list[float]:
-    """Return each frame's mapping error in milliseconds."""
+    """Return the mapping error of each frame in milliseconds."""
     return [(clock.update(*device.frame(t)).host_ns - device.shortest(t)) / MS for t in times]
 
 
@@ -83,7 +83,7 @@ def test_a_counter_that_wraps(tick_ns: int, bits: int) -> None:
 
 
 def test_a_pause_longer_than_the_counter() -> None:
-    """2**24 microseconds are 16.8 s; the camera pauses for a minute."""
+    """The counter wraps after 2**24 microseconds (16.8 s), and the camera pauses for a minute."""
     device, clock = Device(tick_ns=1000, bits=24), DeviceClock(tick_ns=1000, bits=24)
     errors(clock, device, every(600))
     off = errors(clock, device, every(300, start=80_000 * MS))
@@ -110,7 +110,8 @@ def test_a_tick_that_is_no_whole_number() -> None:
 
 @pytest.mark.parametrize("step_ms", [200, 3_600_000, 20, -20, -60, -3_600_000])
 def test_a_step_begins_an_epoch(step_ms: int) -> None:
-    """After a step forward frames seem early. After one back timestamps repeat, or frames seem late if it is short."""
+    """After a step forward, frames seem early. After a step back, timestamps repeat or, if the step is short, frames
+    seem late."""
     device, clock = Device(seed=8), DeviceClock()
     errors(clock, device, every(400))
     assert clock.generation == 0

@@ -37,7 +37,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def video(path: Path, count: int = 5, fps: float = 50.0) -> Path:
-    """Return frames of one colour, each redder than the last."""
+    """Write a video whose frames are of one colour, each redder than the one before."""
     writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), fps, (64, 48))
     assert writer.isOpened()
     for number in range(count):
@@ -203,7 +203,7 @@ def test_grey_pictures_are_no_colour(tmp_path: Path) -> None:
 
 
 def numbered(folder: Path, names: list[str]) -> Path:
-    """Write images whose level is their position in ``names``."""
+    """Write images whose grey level is their position in ``names``."""
     folder.mkdir(parents=True)
     for level, name in enumerate(names):
         assert cv2.imwrite(str(folder / name), np.full((48, 64), 50 + level, np.uint8))

@@ -18,7 +18,7 @@ from runtime.capture.uri import parse_uri
 from runtime.core.errors import CameraLost, CameraUnsupported, CaptureError, ConfigError, StreamEnded
 from runtime.core.values import Frame, Modality
 
-# The 2022 PyGObject imports in a way that newer Pythons warn about.
+# PyGObject of 2022 causes a warning on import with newer Python versions.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ImportWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

@@ -1,5 +1,5 @@
-"""OpenCV as a camera: a network stream over loopback with the real library, local cameras with a fake
-`cv2.VideoCapture`, and the thread that gives blocking libraries a timeout."""
+"""Cameras through OpenCV: a network stream over loopback with the real library, local cameras with a fake
+`cv2.VideoCapture`, and the reader thread that adds a timeout to blocking libraries."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_passwords_stay_out_of_what_is_shown(address: str) -> None:
 
 
 def fault(source: Source, read: list[Frame] | None = None) -> CaptureError:
-    """Return the next error of a source; frames before it are collected in ``read``."""
+    """Return the next error of a source. Frames before it are collected in ``read``."""
     for _ in range(100):
         try:
             frame = source.read(20)
@@ -102,7 +102,8 @@ def fault(source: Source, read: list[Frame] | None = None) -> CaptureError:
 
 
 class FakeCapture:
-    """A local camera as OpenCV shows it. ``takes``: its formats; it silently ignores requests for others."""
+    """Fake of a local camera in OpenCV. ``takes``: formats that it supports. It silently ignores requests for
+    others."""
 
     takes = ("YUYV", "GREY", "Y16", "Y10", "MJPG")
     opens = True

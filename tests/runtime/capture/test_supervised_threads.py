@@ -1,4 +1,4 @@
-"""A supervisor's threads: drivers that hold one, closing, and what a thousand reconnects leave behind."""
+"""Threads of a supervisor: drivers that block them, closing, and what remains after a thousand reconnects."""
 
 from __future__ import annotations
 
@@ -171,5 +171,5 @@ def test_a_thousand_reconnects_leave_nothing_behind(
     assert Counted.alive == 0
     assert after[:2] == before[:2]
     assert after[2] - before[2] < 200_000
-    # Thinned: one of twenty, not one each; "running" is information for each.
+    # Warnings are throttled to one in twenty. "running" is logged each time, as information.
     assert sum(r.levelname == "WARNING" for r in caplog.records[:warnings]) <= 1000 / WARN_EVERY + 1

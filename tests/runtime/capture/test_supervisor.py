@@ -1,4 +1,4 @@
-"""A camera kept running: states, generations and what is counted."""
+"""A supervised camera: its states, generations and counters."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_recording_that_has_ended_is_not_begun_again(made: list[CameraSupervis
     until(lambda: camera.status().state == "closed")
     for thread in own:
         thread.join(20)
-    # Nor is its thread, which has ended, taken for one that hangs.
+    # Its thread has ended, so it must not be mistaken for one that hangs.
     clock.ns += round(10 * supervisor.HANG_S * 1e9)
     camera.check()
     assert camera.status().last_error_code == "stream_ended"

@@ -1,4 +1,4 @@
-"""The doctor's findings, and that they say what to do."""
+"""The results of adsn-doctor, which must say what to do."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ RIG = RigSettings(rgb="synthetic:", ir="synthetic:")
 
 
 class Parameters:
-    """A kernel with module parameters that the test sets."""
+    """A fake kernel with module parameters set by the test."""
 
     def __init__(self, clock: str | None) -> None:
         self.clock = clock
@@ -153,7 +153,7 @@ def test_a_camera(changes: dict[str, object], level: str, says: str) -> None:
 
 def test_capture_times_of_another_clock_are_found() -> None:
     assert timestamp_diagnosis("ir", [12.0, 14.0, 13.0]).level == "ok"
-    # The kernel's virtual camera sets timestamps ahead of the arrival.
+    # The timestamps of the kernel's virtual camera are ahead of the arrival.
     assert timestamp_diagnosis("ir", [-29.0]).level == "ok"
     assert timestamp_diagnosis("ir", [1_700_000_000_000.0]).level == "fail"
     assert timestamp_diagnosis("ir", [-5000.0]).level == "fail"

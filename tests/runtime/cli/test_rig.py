@@ -201,7 +201,7 @@ def test_record_and_replay(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "consent: nobody is in it" in done.stdout
     whole = path.read_bytes()
-    # With a chunk lost, recorded pairs cannot be formed again, and the command says so.
+    # If a chunk is lost, the recorded pairs cannot be formed again, and the command says so.
     damaged = bytearray(whole)
     damaged[len(whole) // 2] ^= 0xFF
     path.write_bytes(damaged)

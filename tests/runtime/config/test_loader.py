@@ -198,7 +198,7 @@ def test_the_commented_file_explains_every_key_and_gives_the_defaults(tmp_path: 
     assert "#[mqtt]" in text
     assert "\n[rig]" in text
     assert "#[[hooks]]" in text
-    # Every key taken out of its comment gives a valid file, with the same values where there is a default.
+    # Uncommenting all keys gives a valid file, in which keys with a default have that value.
     bare = "\n".join(line.removeprefix("#") if not line.startswith("# ") else line for line in text.splitlines())
     loaded = load_config(Settings, write(tmp_path, bare), environ={})
     assert (loaded.site, loaded.level, loaded.rig.max_skew_ms) == ("home", "low", 10)

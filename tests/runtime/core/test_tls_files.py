@@ -1,4 +1,4 @@
-"""Operators' mistakes with TLS files: one line names the setting, the file and the fix."""
+"""Mistakes of operators with TLS files: one line gives the setting, the file and the remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls of several threads in one batch of the engine."""
+"""Calls from several threads are joined into one batch."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ FAULT = 255
 
 
 class HeldEngine:
-    """An engine whose runs wait until ``go`` is set. A pair's score is its first value / 255; a batch with `FAULT` in
-    it fails. ``sizes``: pairs of each run."""
+    """An engine whose runs wait until ``go`` is set. The score of a pair is its first value / 255, and a batch that
+    contains `FAULT` fails. ``sizes``: number of pairs in each run."""
 
     info = EngineInfo("fake", "int8", "cpu", {}, 1)
     inputs = (InputSpec("ir", "uint8", (2, 2, 1)),)
@@ -69,7 +69,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 def queued(batching: BatchingEngine, threads: ThreadPoolExecutor, *calls: Batch) -> list[Future[Scores]]:
-    """Calls that came one after the other, the first of which runs."""
+    """Submit calls one after the other. The first one is running when this returns."""
     held = batching.engine
     assert isinstance(held, HeldEngine)
     futures = [threads.submit(batching.infer, calls[0])]

@@ -22,7 +22,7 @@ def test_without_a_driver_nothing_of_tensorrt_is_touched(monkeypatch: pytest.Mon
 
 
 class FakeCuda:
-    """libcuda as ctypes shows it. ``fails``: the function that answers 999."""
+    """Fake of libcuda as used through ctypes. ``fails``: function that returns the error 999."""
 
     def __init__(self, count: int = 1, fails: str = "") -> None:
         self.count, self.fails = count, fails

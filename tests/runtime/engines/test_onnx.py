@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU, in both precisions, against the engines' contract."""
+"""ONNX Runtime on the CPU, in both precisions: the contract of engines."""
 
 from __future__ import annotations
 

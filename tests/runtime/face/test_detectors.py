@@ -1,4 +1,5 @@
-"""Detectors from a user's file, with tiny models of known output, and detectors that do not look at the image."""
+"""Detectors with a user's file, tested with tiny models of known output, and detectors that do not look at the
+image."""
 
 from __future__ import annotations
 
@@ -59,7 +60,7 @@ def test_scrfd_finds_what_its_model_says() -> None:
     assert found.landmarks == pytest.approx(MARKS * 16 + [128, 96], abs=0.01)
     assert found.count == 1
     assert found.confidence == pytest.approx(0.5 * 0.996 + 0.45, abs=0.01)
-    # Larger, smaller and grey images are scaled to the input's size and back.
+    # Larger, smaller and grey images are scaled to the size of the input, and results are scaled back.
     for scale in (2, 0.5):
         size, edge = round(320 * scale), round(16 * scale)
         image = spot(round(128 * scale), round(96 * scale), (size, size), edge, 1)
@@ -99,7 +100,8 @@ def test_other_files_are_refused_with_what_to_do() -> None:
 
 
 def test_a_box_from_landmarks_is_the_one_that_crops_are_cut_by() -> None:
-    """On the average head the result is `synthetic.raster.take.BOX_MM`: 150 mm, its centre 17 mm below the eyes."""
+    """On the average head the result is `synthetic.raster.take.BOX_MM`: an edge of 150 mm, with the centre 17 mm below
+    the eyes."""
     front = HEAD_MM[:, :2].astype(np.float32)
     box = box_from_landmarks(front)
     assert box.w == box.h == pytest.approx(150, rel=0.03)
@@ -168,7 +170,8 @@ def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_a_long_strip_is_searched_as_small_as_any_other_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    # 16 megapixels of any shape are accepted; the cascade took 1.8 s and 160 MB for a strip, and kept the memory.
+    # Images of up to 16 megapixels of any shape are accepted. Without a limit the cascade took 1.8 s and 160 MB for a
+    # strip, and kept the memory.
     searched = []
 
     class Spy:

@@ -1,4 +1,4 @@
-"""The face in both images: the IR crop is at the face found in IR, if that place is plausible."""
+"""The face in both images: the IR crop is cut at the face found in IR if its place is plausible."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.scenes import BOX, MarkDetector, ir_image, pair, pipeline, rg
 
 @dataclass(frozen=True, slots=True)
 class Shifted:
-    """A rig whose IR image is expected to show the face ``dx`` pixels from its place in RGB, ± ``tolerance_px``."""
+    """Box mapper that expects the face in IR at ``dx`` pixels from its place in RGB, ± ``tolerance_px``."""
 
     dx: float = 0.0
     tolerance_px: float | None = 8.0
@@ -51,7 +51,7 @@ def test_an_ir_face_that_the_calibration_contradicts_fails_the_gate() -> None:
         elsewhere = pair(0, ir=ir_image(moved(dx)))
         found = find_face(elsewhere, ("rgb", "ir"), MarkDetector(), box_mapper)
         assert statuses(found)["ir.face"] == "fail"
-        # The crop stays at the expected place, not where something else was found.
+        # The crop stays at the expected place and is not cut where something else was found.
         placed = box_mapper.map_box(BOX, "rgb", "ir", elsewhere)
         assert placed is not None
         assert found.boxes["ir"] == placed.box
@@ -84,7 +84,7 @@ def test_the_face_is_looked_for_from_the_expected_place_outwards() -> None:
     detector = MarkDetector()
     check, face = detect_again(pair(0, ir=ir_image(None)), "ir", MappedBox(BOX, "face_width", 0.0), detector)
     assert (check.status, face) == ("fail", None)
-    # Never the whole image: a face outside the second region could not agree.
+    # The whole image is never searched, because a face outside the second region could not be the same one.
     assert detector.searches == [(272, 272), (384, 384)]
     outside = MappedBox(Box(5000, 5000, 100, 100), "face_width", 0.0)
     assert detect_again(pair(0), "ir", outside, MarkDetector())[0].status == "fail"
@@ -101,7 +101,7 @@ def test_in_the_dark_ir_is_searched_first_and_leads() -> None:
 
 
 class Counting:
-    """`Both` in two threads that counts its calls."""
+    """`ParallelRunner` with two threads that counts its calls."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -140,7 +140,7 @@ def test_a_tracker_keeps_the_ir_crop_where_the_face_was_found() -> None:
         assert tracker.number == 1
         for name in ("x", "y", "w", "h"):
             assert getattr(found.boxes["ir"], name) == pytest.approx(getattr(moved(dx + 20, 8, 0.95), name), abs=2)
-    # One whole image and one region, later two regions at a time: in between, the face was tracked.
+    # First one whole image and one region, and later two regions at a time. In between, the face was tracked.
     assert len(detector.searches) == 2 + 2 * 2
 
 

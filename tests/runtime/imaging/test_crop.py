@@ -1,4 +1,4 @@
-"""Crop and resize, and that training and serving see the same bytes."""
+"""Crop and resize. Training and serving get the same bytes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def ramp(height: int, width: int, channels: int = 1) -> np.ndarray[tuple[int, ..
 
 def test_a_crop_of_the_right_size_is_the_image_itself() -> None:
     image = ramp(200, 200, 3)
-    # 64 = round(42.67 × 1.5): no resizing, so the bytes are the image's own.
+    # 64 = round(42.67 × 1.5), so there is no resizing and the bytes are those of the image.
     box = Box(60, 70, 64 / 1.5, 64 / 1.5)
     left, top, side = crop_window(box, RULE)
     assert side == 64
@@ -83,7 +83,7 @@ def test_any_box_gives_a_crop_of_the_right_shape_or_a_clear_error(
 
 
 class Recorder(FakeEngine):
-    """Records the bytes that reach the engine."""
+    """Engine that records its input."""
 
     batch: Batch
 
@@ -127,7 +127,7 @@ def test_training_and_serving_see_identical_bytes(species: str, monkeypatch: pyt
 
 
 def padded_crop(image: NDArray[Any], box: Box, rule: CropRule) -> NDArray[Any]:
-    """Return the crop by its definition: the whole square, zero-padded, then resized."""
+    """Return the crop by its definition: the whole square is zero-padded and then resized."""
     left, top, side = crop_window(box, rule)
     reach = max(side, *image.shape[:2])
     margin = ((reach, reach), (reach, reach), (0, 0))
@@ -177,7 +177,7 @@ def test_a_crop_too_large_to_be_padded_shows_the_same(channels: int) -> None:
     box = Box(1500, 1200, 2400, 1790)
     assert crop_window(box, CropRule())[2] > PADDED_EDGE
     exact, found = padded_crop(image, box, CropRule()), crop(image, box, CropRule())
-    # By at most half a pixel of the crop, also at the image's edge.
+    # Edges are off by at most half a pixel of the crop, also at the edge of the image.
     assert np.mean(np.abs(exact.astype(int) - found.astype(int))) < 1.0
     inside = Box(800, 600, 1500, 1500)
     assert crop_window(inside, CropRule())[2] > PADDED_EDGE

@@ -1,4 +1,4 @@
-"""Image files: complete ones decode to their pixels, everything else gives a clear error and never a crash."""
+"""Image files: complete ones are decoded to their pixels, and all others give a clear error and never a crash."""
 
 from __future__ import annotations
 

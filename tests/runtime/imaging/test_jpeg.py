@@ -51,7 +51,7 @@ def refused(data: bytes, modality: Literal["rgb", "ir"] = "rgb") -> bool:
 
 
 def beginning(data: bytes) -> int:
-    """Return the position of the first scan's data."""
+    """Return the position of the data of the first scan."""
     at = data.index(b"\xff\xda")
     return at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
 

@@ -48,7 +48,7 @@ def test_each_map_counts_alike_and_an_empty_one_is_even() -> None:
 
 
 def test_a_shuffled_map_shows_no_grid_of_dots() -> None:
-    """A map that uses one of the four places in every block equally is uniform."""
+    """A map that always uses the same place of the four in a block, with equal values, is uniform."""
     maps = np.zeros((1, 14, 14), np.float32)
     maps[:, ::2, 1::2] = 1
     drawn = overlay(np.full((112, 112, 3), 100, np.uint8), maps)

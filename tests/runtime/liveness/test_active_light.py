@@ -35,7 +35,7 @@ def judged(shone_on: Image, dark: Image, **changes: object) -> str:
 
 def test_a_face_before_a_wall_follows() -> None:
     assert judged(scene(140, 50), scene(30, 25)) == "follows"
-    # In a room without its own infrared light nothing can darken.
+    # In a room without ambient IR light, darkening cannot be measured.
     assert judged(scene(140, 50), scene(2, 2)) == "follows"
 
 
@@ -70,7 +70,8 @@ def test_what_cannot_be_told_is_unknown() -> None:
 
 @pytest.mark.parametrize(("species", "expected"), [("bona_fide", "follows"), ("print_toner", None)])
 def test_simulated_rig(species: str, expected: str | None) -> None:
-    """People follow. A print may follow too, as it is lit like them: the response is no sign of life."""
+    """People follow the strobe. A print may follow it too, because it is lit like them: the response is no sign of
+    life."""
     for subject in range(3):
         lit, dark = (
             render_frame(Presentation(seed=4, subject=subject, species=species, frame=frame), lit=frame == 0)

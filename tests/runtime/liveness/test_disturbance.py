@@ -1,7 +1,7 @@
 """Gates fail before a disturbance changes the network's decision: a blurred person is `uncertain`, not an attack.
 
-At the gate's limit for a disturbance the median score of bona fide faces is still above the threshold; beyond the limit
-the decision is `uncertain` for any score.
+At the limit of the gate for a disturbance, the median score of bona fide faces is still above the threshold. Beyond the
+limit, the decision is `uncertain` for any score.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Disturb = Callable[[Picture, float, float], Picture]
 
 
 def blurred(picture: Picture, strength: float, edge: float) -> Picture:
-    """Blur by ``strength`` pixels of the gates' crop."""
+    """Return the image blurred by ``strength`` pixels of the gates' crop."""
     sigma = strength * edge * (1 + 2 * FACE_RULE.margin) / FACE_RULE.size
     soft: Picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.uint8).reshape(picture.shape)
     return soft
@@ -64,7 +64,8 @@ def people() -> list[Rendered]:
 def assessed(
     pipeline: LivenessPipeline, people: list[Rendered], rgb: Disturb, ir: Disturb, strength: float
 ) -> tuple[dict[str, int], float]:
-    """Return decision counts, and the median score of pairs that passed all gates (NaN if gates stopped most)."""
+    """Return the number of each decision, and the median score of pairs that passed all gates (NaN if most pairs failed
+    a gate)."""
     decisions: dict[str, int] = {"live": 0, "uncertain": 0, "spoof": 0}
     passed: list[float] = []
     for made in people:

@@ -27,7 +27,8 @@ def people() -> list[SyntheticPair]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Knows(CalibratedMapper):
-    """A calibration of a rig that sees the last of ``people``; its IR camera has since turned by some pixels."""
+    """Box mapper of a calibrated rig that sees the last of ``people``. Its IR camera has since been turned by some
+    pixels."""
 
     people: list[SyntheticPair] = field(default_factory=list)
     off: tuple[float, float] = (0.0, 0.0)
@@ -50,7 +51,7 @@ def advice(
     geometry: RigGeometry | None = None,
     by: MappingMethod = "depth",
 ) -> str:
-    """Return the advice after a number of seconds, each with a person before the rig."""
+    """Return the advice after ``readings`` seconds, each with a person in front of the rig."""
     geometry = geometry or rig()
     come: list[SyntheticPair] = []
     drift_watch = DriftWatch(Knows(geometry, people=come, off=off, by=by))

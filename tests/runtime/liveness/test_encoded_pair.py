@@ -1,4 +1,4 @@
-"""Large JPEG files are decided on as their full images are, whichever size they are decoded at."""
+"""Decisions on large JPEG files are the same as on their full images, whatever the size at which they are decoded."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def frame(subject: int, species: str, width: int = 640, height: int = 480) -> Fr
 
 
 def large(subject: int, species: str, scale: float, width: int = WIDTH, height: int = HEIGHT) -> Frames:
-    """Return a frame of 640×480 pixels, enlarged by ``scale``, in the middle of a large one."""
+    """Return a large frame with a frame of 640×480 pixels, enlarged by ``scale``, in its middle."""
 
     def placed(image: Image) -> Image:
         w, h = round(640 * scale) // 2 * 2, round(480 * scale) // 2 * 2

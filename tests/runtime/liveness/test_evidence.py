@@ -1,4 +1,4 @@
-"""Sequential evidence: results that no sequence of pairs may give, and results of plain sequences."""
+"""Sequential evidence: results that no sequence of pairs may give, and results of simple sequences."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_what_is_missing_stale_repeated_or_late_never_raises_the_evidence(
     whole = not last.failed and last.score is not None and last.box is not None and last.strobe != "mismatch"
     gathered.add(last)
     if not (fresh and whole):
-        # The level rises only if evidence against a subject is discarded, and then only to zero.
+        # The level rises only if evidence for ``spoof`` is discarded, and then only to zero.
         assert gathered.state.level <= max(level, 0.0)
         assert gathered.state.good <= good
 
@@ -230,7 +230,8 @@ def test_pairs_that_follow_closely_count_for_little() -> None:
 
 
 def test_the_evidence_is_that_of_the_stated_process() -> None:
-    """Compare with the textbook: the generalised least squares mean of correlated samples, times its information."""
+    """Compare with the textbook: the generalised least squares estimate of the mean of correlated samples, times its
+    information."""
     rule = EvidenceRule(confirm=50, max_gap_ns=10**10)
     times = np.array([0, 30, 70, 90, 400, 433]) * 1e6
     values = np.array([0.99, 0.62, 0.7, 0.3, 0.9, 0.66])

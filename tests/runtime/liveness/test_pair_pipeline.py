@@ -1,4 +1,4 @@
-"""The pipeline on single pairs: every gate triggered, any two modalities, and no failure that gives live."""
+"""The pipeline on single pairs: every gate can fail, any two modalities work, and no failure gives ``live``."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_good_pair_is_live() -> None:
     assert found.detected_in == found.lead == "rgb"
     assert found.face.box == found.boxes["rgb"] == found.boxes["ir"] == BOX
     assert list(found.timing_ms) == ["locate", "crop", "quality", "inference"]
-    # The pose was not measured and there was no dark frame: reported as unknown, neither passed nor failed.
+    # The pose was not measured and there was no dark frame, so these checks are ``unknown``.
     unknown = {c.name for c in found.checks if c.status == "unknown"}
     assert unknown == {"face.yaw", "face.pitch", "ir.ambient"}
 
@@ -79,7 +79,7 @@ GATES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("ir_flat", {"ir": flat(120)}, {"rgb": BOX}),
     ("ir_no_face", {"ir": ir_image(None)}, {}),
     ("ir_no_face", {"ir": ir_image(ELSEWHERE)}, {}),
-    # Too far apart in time to compare lit and dark frame.
+    # The lit and the dark frame are too far apart in time to be compared.
     ("ambient_flood", {"ir_dark": ir_image(), "ir_dark_time_ns": NOW + 200_000_000}, {}),
     ("pair_skew", {"ir_time_ns": NOW - 11_000_000}, {}),
     ("pair_stale", {"rgb_time_ns": NOW - 501_000_000, "ir_time_ns": NOW - 501_000_000}, {}),
@@ -209,7 +209,7 @@ def test_pictures_of_other_proportions_are_searched_apart() -> None:
 
 @dataclass(frozen=True)
 class Shifted:
-    """A rig whose IR camera sees everything 30 pixels further left."""
+    """Box mapper of a rig whose IR camera sees everything 30 pixels further to the left."""
 
     def map_box(self, box: Box, source: Modality, target: Modality, pair: Pair) -> MappedBox | None:
         step = {("rgb", "ir"): -30, ("ir", "rgb"): 30}.get((source, target), 0)
@@ -244,14 +244,14 @@ def test_blur_grows_with_blur_and_not_with_contrast() -> None:
 
 
 def test_the_reasons_provoked_here_are_all_there_are() -> None:
-    """`strobe_lost` occurs only in streams; its test is with the active-light tests."""
+    """`strobe_lost` occurs only in streams, and is tested with the active-light check."""
     here = {gate[0] for gate in GATES} | PROVOKED | {"head_pose", "rgb_too_dark", "depth_invalid", "strobe_lost"}
     assert here == set(REASONS)
 
 
 @pytest.mark.parametrize("species", ["bona_fide", "replay_screen"])
 def test_the_cascade_sees_people_in_both_pictures_and_screens_in_one(species: str) -> None:
-    """On simulated frames the gate rejects no person, and a screen is black in IR."""
+    """On simulated frames the gate rejects no person. A screen is black in IR."""
     told = set()
     for subject in range(3):
         r = render_frame(Presentation(seed=2, subject=subject, species=species, number=subject))

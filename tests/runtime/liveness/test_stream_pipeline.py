@@ -1,4 +1,4 @@
-"""Face tracking in a stream: cheap, never longer than the face is there, never confused with another face."""
+"""Face tracking in a stream: it is cheap, ends when the face has left, and never confuses two faces."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ RULE = TrackRule(search_near_every=5, search_whole_every=20)
 
 
 class Stream:
-    """A stream pipeline with its engine and detector; `see` feeds it the next pair, one frame later."""
+    """A stream pipeline with its engine and detector. `see` passes it the next pair, one frame later."""
 
     def __init__(self, rule: TrackRule = RULE, **parts: Any) -> None:
         self.detector, self.engine = MarkDetector(), ScriptedEngine(parts.get("modalities", ("rgb", "ir")))
@@ -73,7 +73,7 @@ def test_the_detector_runs_now_and_then_and_the_face_is_followed_between() -> No
         assert seen.assessment is not None
         assert seen.assessment.decision == "live"
         assert seen.observation.track == 1
-    # Whole images at first, regions every fifth pair, nothing in between.
+    # At first whole images are searched, then regions on every fifth pair, and nothing in between.
     assert searches[0][0] == (480, 640)
     assert [number for number, found in enumerate(searches) if found] == [0, 5, 10, 15]
     assert all(size[0] < 300 and size[1] < 300 for size in searches[5])
@@ -178,7 +178,7 @@ def test_slow_checks_are_carried_for_two_pairs_of_the_same_face_and_only_when_pa
     assert found[3] is not found[0]
     assert found[4] is found[5] is found[3]
     assert found[6] is not found[3]
-    # The checks run at once on another face.
+    # On a different face the checks run at once.
     assert blur_of(seed=2) is not found[6]
     stream = Stream(limits=QualityLimits(max_blur=0.01))
     seen = [stream.see().assessment for _ in range(3)]

@@ -1,4 +1,5 @@
-"""The ApproximateTime reference, compared with published cases of ROS message_filters and the library's results."""
+"""The ApproximateTime reference is compared with published cases of ROS message_filters and with results of the
+library."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from tests.support.approximate_time import VECTORS, Message, run
 
 
 def timeline(first: str, second: str) -> list[Message]:
-    """Return messages in order of time: one column per second, a dot for none; the first stream comes first."""
+    """Return messages in order of time. Each column is one second, and a dot means no message. The first stream comes
+    first."""
     columns = max(len(first), len(second))
     return [
         (stream, column * SECOND)

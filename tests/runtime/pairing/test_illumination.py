@@ -1,4 +1,4 @@
-"""Separation of lit and dark infrared frames by brightness alone, and faults of the illuminator."""
+"""Separation of lit from dark IR frames by brightness alone, and faults of the illuminator."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PERIOD = 33_333_333
 def levels(
     rhythm: StrobeRhythm, count: int, *, lit: float, dark: float, slope: float = 0, noise: float = 0.5, seed: int = 0
 ) -> list[float]:
-    """Return the mean levels of a strobed camera, with a linear trend."""
+    """Return the mean grey levels of a strobed camera, with a linear trend."""
     rng = random.Random(seed)
     return [(lit if rhythm.is_lit(k) else dark) + slope * k + rng.gauss(0, noise) for k in range(count)]
 
@@ -31,7 +31,7 @@ def feed(
     counted: bool = True,
     flags: Sequence[IlluminationState] | None = None,
 ) -> list[IlluminationState]:
-    """Classify frames of these levels. ``numbers``: those that arrive; None for all."""
+    """Classify frames with these mean levels. ``numbers``: numbers of the frames that arrive; None for all."""
     kept = range(len(means)) if numbers is None else numbers
     return [
         classifier.classify(
@@ -69,7 +69,8 @@ def test_every_rhythm_is_found_in_twelve_frames(rhythm: StrobeRhythm, declared: 
 
 
 def test_the_smallest_gap_is_found_whatever_the_trend() -> None:
-    """A gap of 8 grey levels, noise of 1, someone coming nearer: never inverted in 400 streams."""
+    """With a gap of 8 grey levels, noise of 1 and someone coming nearer, the result is never inverted in 400
+    streams."""
     wrong = missed = 0
     for seed in range(400):
         rhythm = RHYTHMS[seed % 2]
@@ -119,7 +120,7 @@ def test_dropped_frames_do_not_turn_it_round() -> None:
 
 
 def test_a_frame_dropped_uncounted_is_noticed() -> None:
-    """A camera drops a frame without counting it: unknown until the new phase is certain."""
+    """If a camera drops a frame and does not count it, the state is unknown until the new phase is certain."""
     rhythm = StrobeRhythm(2, 1, 0)
     means = levels(rhythm, 101, lit=80, dark=45)
     del means[50]
@@ -130,7 +131,7 @@ def test_a_frame_dropped_uncounted_is_noticed() -> None:
 
 
 def test_warm_up_then_alternate() -> None:
-    """One known camera sends five equal frames before its strobe starts."""
+    """There is a camera that sends five equal frames before its strobe starts."""
     rhythm = StrobeRhythm(2, 1, 1)
     means = [100.0] * 5 + levels(rhythm, 60, lit=167, dark=44)[5:]
     said = feed(IlluminationClassifier(), means)

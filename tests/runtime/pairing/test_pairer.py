@@ -1,4 +1,4 @@
-"""Pairing: what a rig sees in known situations."""
+"""Pairing in known situations of a rig."""
 
 from __future__ import annotations
 
@@ -64,13 +64,14 @@ def test_strobed_infrared_pairs_when_lit_and_brings_its_dark_neighbour() -> None
     assert all(m.dark is not None and m.dark.seq == m.second.seq - 1 for m in matches if m.second.seq)
     assert matches[4].pair().ir_dark is infrared[8].image
     assert matches[4].pair().ir_dark_time_ns == 8 * PERIOD + 3 * MS
-    # Every second RGB frame has no partner, as expected.
+    # As expected, every second RGB frame has no partner.
     assert pairer.rejected["ir_dark"] == 15
     assert pairer.rejected.get("surplus", 0) > pairer.rejected.get("skew", 0)
 
 
 def test_only_the_frame_directly_before_is_a_neighbour() -> None:
-    """Two lit, one dark: the second lit frame's dark neighbour comes after it, and is not waited for."""
+    """With two lit frames for one dark frame, the dark neighbour of the second lit frame comes after it. The pairer
+    does not wait for it."""
     states: list[IlluminationState] = ["dark", "lit", "lit"] * 10
     infrared = [frame("ir", k * PERIOD, lit=state, seq=k) for k, state in enumerate(states)]
     matches = push_all(Pairer(("rgb", "ir")), by_arrival(infrared, regular("rgb", 30)))
@@ -140,14 +141,16 @@ def test_half_a_period_apart_with_jitter_costs_hardly_a_pair() -> None:
 
 
 def test_drift_changes_the_partner_once_for_each_slip() -> None:
-    """1 % of difference in rate over 300 frames slips by three periods: three frames without a partner."""
+    """With rates that differ by 1 %, the streams slip by three periods in 300 frames, which leaves three frames without
+    a partner."""
     frames = by_arrival(regular("rgb", 300), regular("ir", 297, period=PERIOD * 100 // 99))
     matches = push_all(Pairer(("rgb", "ir"), max_skew_ns=25 * MS), frames)
     assert len(matches) >= 294
 
 
 def test_a_wide_limit_does_not_hold_on_to_the_wrong_neighbour() -> None:
-    """At 90 a second a limit of 10 ms lets nearly a whole period pass: 10 ms behind one is 1.1 ms before the next."""
+    """At 90 frames/s, a limit of 10 ms is nearly a whole period: a frame 10 ms after one frame is 1.1 ms before the
+    next."""
     period = 11_111_111
     frames = by_arrival(regular("rgb", 200, period=period), regular("ir", 200, period=period, start=10 * MS))
     matches = push_all(Pairer(("rgb", "ir")), frames)
@@ -156,7 +159,7 @@ def test_a_wide_limit_does_not_hold_on_to_the_wrong_neighbour() -> None:
 
 
 def test_infrared_at_half_rate_takes_the_nearer_colour_frame() -> None:
-    """Every second RGB frame has no partner, so choosing the nearer one loses no pair."""
+    """Every second RGB frame has no partner anyway, so choosing the nearer one loses no pair."""
     frames = by_arrival(regular("rgb", 100), regular("ir", 50, period=2 * PERIOD, start=19 * MS))
     matches = push_all(Pairer(("rgb", "ir"), max_skew_ns=20 * MS), frames)
     assert len(matches) >= 48
@@ -167,7 +170,7 @@ def test_a_wait_has_a_deadline() -> None:
     pairer = Pairer(("rgb", "ir"), max_skew_ns=20 * MS, periods_ns={"rgb": PERIOD, "ir": PERIOD})
     pairer.push(frame("rgb", 0))
     assert pairer.deadline_ns is None
-    # 16 ms behind: a colour frame nearer than that may still come.
+    # The IR frame is 16 ms later, and a nearer RGB frame may still arrive.
     assert not pairer.push(frame("ir", 16 * MS))
     deadline = pairer.deadline_ns
     assert deadline == 24 * MS + 11 * PERIOD // 20
@@ -188,7 +191,8 @@ def test_a_third_of_a_period_apart_nothing_waits_once_the_phase_is_known() -> No
 
 
 def test_a_nearer_frame_beyond_the_limit_costs_no_pair() -> None:
-    """Nearer by the phase, further by the clock: the limit is on the clock's side."""
+    """The neighbour is nearer after subtracting the phase, but further away by the clock. The limit applies to the
+    clock."""
     pairer = Pairer(("rgb", "ir"))
     period = 20 * MS
     push_all(pairer, by_arrival(regular("rgb", 40, period=period), regular("ir", 40, period=period, start=7 * MS)))
@@ -204,7 +208,7 @@ def test_waiting_finds_the_nearer_frame() -> None:
     pairer = Pairer(("rgb", "ir"), max_skew_ns=20 * MS)
     pairer.push(frame("rgb", 0))
     assert not pairer.push(frame("ir", 19 * MS))
-    assert not pairer.push(frame("rgb", PERIOD))  # 14 ms off: infrared may come nearer still
+    assert not pairer.push(frame("rgb", PERIOD))  # 14 ms away: a nearer IR frame may still arrive
     (match,) = pairer.push(frame("ir", 19 * MS + PERIOD))
     assert (match.first_ns, match.second_ns) == (PERIOD, 19 * MS)
     assert pairer.rejected == {"nearer": 1}

@@ -59,7 +59,7 @@ def test_advice_names_the_cause() -> None:
     repeated = [frame("ir", MS) for _ in range(30)]
     assert "backwards" in advice_after([*colour, *repeated], end)
     assert advice_after(by_arrival(colour, regular("ir", 30)), end) == ""
-    # Pairs are formed, but by a hair.
+    # Pairs are formed, but only just.
     assert "+9.0 ms apart" in advice_after(by_arrival(colour, regular("ir", 30, start=9 * MS)), end)
 
 

@@ -19,7 +19,8 @@ STATES: tuple[IlluminationState, ...] = ("lit", "lit", "lit", "dark", "unknown")
 
 @st.composite
 def chaos(draw: st.DrawFn) -> list[Frame]:
-    """Anything two sources may send: drops, bursts, repeats, times that go back, generations, every illumination."""
+    """Draw anything that two sources may send: drops, bursts, repeats, times that go back, new generations, and every
+    illumination state."""
     frames: list[Frame] = []
     for modality in ("rgb", "ir"):
         time = draw(st.integers(0, 40 * MS))
@@ -75,7 +76,8 @@ def test_what_holds_of_every_pair(frames: list[Frame], limit: int, offset: int, 
 
 @st.composite
 def steady_streams(draw: st.DrawFn) -> tuple[list[Frame], list[Frame], int]:
-    """Two streams that keep the rate bound: jitter of a sixth of a period, drops, any rates and phase."""
+    """Draw two streams that satisfy the rate bound, with jitter of a sixth of a period, drops, and any rates and
+    phase."""
     made = []
     both: tuple[Modality, ...] = ("rgb", "ir")
     for modality in both:
@@ -91,7 +93,8 @@ def steady_streams(draw: st.DrawFn) -> tuple[list[Frame], list[Frame], int]:
 def test_the_interleaving_of_the_streams_does_not_matter(given_streams: tuple[list[Frame], list[Frame], int]) -> None:
     first, second, seed = given_streams
     rng = random.Random(seed)
-    # Both know their periods, as a rig does from its cameras: then the rate bound holds from the first frame on.
+    # The periods are given, as a rig knows them from its cameras, so that the rate bound applies from the first frame
+    # on.
     spans = {
         s[0].modality: min(b.t_capture_ns - a.t_capture_ns for a, b in itertools.pairwise(s)) for s in (first, second)
     }
@@ -105,7 +108,8 @@ def test_the_interleaving_of_the_streams_does_not_matter(given_streams: tuple[li
     while one or other:
         mixed.append((one if one and (not other or rng.random() < 0.5) else other).pop(0))
     made = [pairs(order) for order in (first + second, second + first, by_arrival(first, second), mixed)]
-    # All pairs that one order is certain of at its end the others are certain of too, or have not decided yet.
+    # Pairs that were decided for one order of arrival are the same for the others, unless these have not been decided
+    # yet.
     shortest = min(len(m) for m in made)
     assert all(m[:shortest] == made[0][:shortest] for m in made)
     assert max(len(m) for m in made) - shortest <= 1

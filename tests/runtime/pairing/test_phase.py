@@ -1,4 +1,4 @@
-"""Periods and phases measured on passing frames."""
+"""Periods and phases estimated from passing frames."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_neighbours_of_either_side_are_one_phase() -> None:
 
 
 def test_a_phase_changes_sides_late() -> None:
-    """While drifting through half a period the phase keeps its side until 0.55, then switches."""
+    """While the phase drifts through half a period, it keeps its sign until 0.55 and then changes it."""
     tracker = PhaseTracker()
     seen = []
     for k in range(600):

@@ -1,4 +1,4 @@
-"""The rig end to end on simulated cameras: right skew and generation through unplugging, stalls and drops."""
+"""The rig end to end on simulated cameras: skew and generation stay right through unplugging, stalls and drops."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _runs = itertools.count()
 
 
 def scene(options: str = "") -> str:
-    """Return a scene that no other test uses, with images small enough to render at once."""
+    """Return the address of a scene that no other test uses, with small images that are rendered quickly."""
     return f"synthetic:?size=160x160&moments=2&run=rig{next(_runs)}&{options}"
 
 
@@ -162,7 +162,7 @@ def test_two_cameras_of_different_kinds_are_needed() -> None:
 
 
 class Hanging:
-    """A camera whose driver never answers."""
+    """A camera whose driver never returns."""
 
     def __init__(self, uri: str, modality: Modality, generation: int) -> None:
         with_info = open_source(uri, modality, generation)
@@ -229,7 +229,7 @@ def test_a_log_line_says_why_no_pairs_are_formed(
 
 
 class Watcher:
-    """An observer that fails when told to."""
+    """An observer that fails on request."""
 
     recording = "somewhere"
 

@@ -1,4 +1,4 @@
-"""Pictures as messages: exact to the bit, and damage is an error that a caller expects."""
+"""Images as messages: they round-trip bit by bit, and damage raises the documented error."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_picture_comes_back_to_the_bit(image: np.ndarray[Any, Any]) -> None:
     back = decode_image(data, modality)
     assert back.dtype == image.dtype
     assert np.array_equal(back, image)
-    # CDR as any ROS 2 reader has it: the stamp behind the encapsulation's four bytes.
+    # As in CDR for any ROS 2 reader, the timestamp follows the four bytes of the encapsulation header.
     assert struct.unpack_from("<iI", data, 4) == (12_345, 678_901_234)
 
 

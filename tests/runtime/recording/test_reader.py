@@ -46,7 +46,7 @@ def vars_of(item: Frame) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A recording in which every message is a chunk."""
+    """Return a recording in which every message is a separate chunk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("runtime.recording.writer.CHUNK", 1)
         recorder = Recorder(tmp_path_factory.mktemp("w") / "r", RIG, consent="yes")

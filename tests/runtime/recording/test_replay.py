@@ -1,4 +1,4 @@
-"""A recording replayed: the very same pairs, as fast as possible and through a rig."""
+"""Replaying a recording gives exactly the same pairs, both as fast as possible and through a rig."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def key(pair: Pair) -> tuple[Any, ...]:
 
 
 class Log:
-    """Keeps every pair of a rig."""
+    """Observer that keeps every pair of a rig."""
 
     recording = ""
 
@@ -48,7 +48,7 @@ class Log:
 
 @pytest.fixture(scope="module")
 def performance(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Pair]]:
-    """A strobed rig with jitter and drops, recorded, and the pairs that it formed meanwhile."""
+    """Return a recording of a strobed rig with jitter and drops, and the pairs that the rig formed."""
     base = "synthetic:?size=160x160&moments=2&fps=60&run=recording"
     rig_settings = RigSettings(
         rgb=f"{base}&jitter_ms=1&drop=0.05", ir=f"{base}&phase_ms=3&jitter_ms=1&strobe=1:1", max_skew_ms=8
@@ -70,7 +70,7 @@ def test_as_fast_as_possible_gives_the_same_pairs(performance: tuple[Path, list[
     path, formed = performance
     recording = Recording(path)
     replayed = [captured.pair for captured in recording.replay()]
-    # Closing the rig drops what still waited for a partner; a replay finishes it.
+    # When the rig is closed, waiting frames are dropped. A replay still decides on them.
     assert 0 <= len(replayed) - len(formed) <= 2
     for before, after in zip(formed, replayed, strict=False):
         assert key(before) == key(after)
@@ -79,7 +79,7 @@ def test_as_fast_as_possible_gives_the_same_pairs(performance: tuple[Path, list[
         assert (before.ir_dark is None) == (after.ir_dark is None)
         assert before.ir_dark is None or np.array_equal(before.ir_dark, after.ir_dark)  # type: ignore[arg-type]
     assert any(pair.ir_dark is not None for pair in formed)
-    # The decision log in the file says the same.
+    # The pairs listed in the file are the same.
     assert [p.times_ns for p in recording.pairs()] == [{"rgb": p.rgb_time_ns, "ir": p.ir_time_ns} for p in formed]
 
 
@@ -97,7 +97,7 @@ def test_at_speed_through_a_rig_gives_the_same_pairs(performance: tuple[Path, li
     overrun = sum(c.drops.get("overrun", 0) for c in rig.status().cameras)
     moved = {tuple(t + shift for t in p.times_ns if t is not None) for p in formed}
     same = [p for p in kept.pairs if p.times_ns in moved]
-    # A loaded machine may not keep up; what it drops is counted, and costs its own pairs alone.
+    # A busy machine may not keep up. Dropped frames are counted, and only their own pairs are lost.
     assert len(same) >= len(formed) - 2 * overrun - 1
     assert len(kept.pairs) <= len(formed) + 2
 

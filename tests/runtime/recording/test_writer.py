@@ -1,4 +1,5 @@
-"""Recorder: its files are standard and private, its log says that it records, and it stops if space runs out."""
+"""The recorder: its files are standard and private, the log says that it records, and it stops if disk space runs
+out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attestations: what a relying party may trust, and every kind of forged or stale token."""
+"""Attestations: which tokens a relying party may trust, and every kind of forged or expired token."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def join(head: Any, claims: Any, signature: bytes) -> str:
 
 
 def resign(keys: Keys, head: Any, claims: bytes) -> str:
-    """Sign any header and claims with the device's key."""
+    """Sign any header and claims with the key of the device."""
     key = serialization.load_pem_private_key(keys.private.read_bytes(), None)
     assert isinstance(key, Ed25519PrivateKey)
     signed = f"{encode_part(canonical(head))}.{encode_part(claims)}"

@@ -1,4 +1,5 @@
-"""Logs of several replicas in one folder: each is checked and names its writer, and one cannot pass for two."""
+"""Logs of several replicas in one folder: each is verified and names its writer, and a copy does not count as a second
+one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A service with a key for each role, for the modules of this folder."""
+"""Fixtures: a service with a key for each role."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Access control: keys and roles, wrong keys, certificates; and no secret in any log."""
+"""Access control: keys and roles, wrong keys, certificates, and no secrets in any log."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Done:
 
 
 def call(*words: str | Path, stdin: str = "") -> Done:
-    """Run adsn-serve's console script in this process: a separate process costs a second each."""
+    """Run the console script adsn-serve in this process, because a separate process takes a second each time."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr(sys, "argv", ["adsn-serve", *map(str, words)])

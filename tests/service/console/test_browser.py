@@ -135,7 +135,7 @@ def test_an_rgb_image_in_the_dark_is_not_called_usable(
 
 def test_the_outline_of_the_focus_is_for_the_keyboard(browser: Any) -> None:
     drop, outline = ".drop:has([name=rgb])", "return getComputedStyle(arguments[0]).outlineStyle"
-    # Without a rig, whose images would move what is below them just before the click.
+    # Use a service without a rig, because new images would move the elements below them just before the click.
     with running(Settings()) as service:
         opened(browser, service)
         for _ in range(12):

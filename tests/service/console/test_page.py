@@ -1,4 +1,4 @@
-"""The console: its page's HTTP requests, and the data that rig subscribers get."""
+"""The console: the HTTP requests of its page, and the data that subscribers to the rig get."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def rig() -> Iterator[tuple[RunningService, FakeFeed]]:
 
 
 def fresh_pair() -> Pair:
-    """Return a pair taken now, bright enough in IR for the fake engine to call it live."""
+    """Return a pair captured now, bright enough in IR that the fake engine scores it as live."""
     now = time.monotonic_ns()
     pair = face_pair()
     ir = np.clip(pair.image("ir").astype(int) + 90, 0, 255).astype(np.uint8)
@@ -133,7 +133,7 @@ def test_an_engine_that_fails_is_uncertain_and_the_next_pair_is_tried(rig: tuple
     service, feed = rig
     service.engine.nan = True
     feed.put(fresh_pair())
-    # One stream for both: the end of a first one could swallow the second pair.
+    # Read both pairs from one stream, because the second one could be lost when a first stream ends.
     pairs = (data for name, data in events_of(service, {"no such event"}) if name == "pair")
     found = next(pairs)
     assert (found["decision"], found["reasons"]) == ("uncertain", ["inference_failed"])
@@ -146,7 +146,8 @@ def test_an_engine_that_fails_is_uncertain_and_the_next_pair_is_tried(rig: tuple
 def test_what_does_not_follow_the_illuminator_is_never_shown_as_live(rig: tuple[RunningService, FakeFeed]) -> None:
     service, feed = rig
     pair = fresh_pair()
-    # As bright with the illuminator off as with it on: it emits light itself, or the signal is injected.
+    # The image is as bright with the illuminator off as with it on, like a screen that emits light or an injected
+    # image.
     shining = replace(pair, ir_dark=pair.ir, ir_dark_time_ns=pair.ir_time_ns)
     feed.put(shining)
     found = dict(events_of(service, {"pair"}))["pair"]

@@ -21,7 +21,7 @@ FEW = LimitSettings(connections=16, header_s=8, body_s=8)
 
 @dataclass(eq=False)
 class Held:
-    """A connection with fixed properties. ``closed``: it was told to make room."""
+    """A connection with fixed properties. ``closed``: whether it was told to make room."""
 
     address: str
     waiting_since: float | None = 0.0
@@ -110,7 +110,7 @@ def open_from(stack: contextlib.ExitStack, service: RunningService, address: str
 
 
 def judged(service: RunningService) -> int:
-    """Return the status that a legitimate caller gets on its own connection; 0 if the connection was cut."""
+    """Return the status that a legitimate caller gets on a new connection, or 0 if the connection was closed."""
     with contextlib.suppress(httpx.TransportError), httpx.Client(base_url=service.client.base_url, timeout=20) as fresh:
         return fresh.post("/liveness", files=pair()).status_code
     return 0

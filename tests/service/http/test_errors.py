@@ -252,7 +252,7 @@ def test_a_full_queue_refuses_and_recovers() -> None:
         threads = [threading.Thread(target=lambda: answers.append(busy.judge(pair()))) for _ in range(4)]
         for thread in threads:
             thread.start()
-        # One runs and one waits, so two of four are refused at once.
+        # One request runs and one waits, so two of the four are refused at once.
         until(lambda: len(answers) >= 2)
         for response in list(answers):
             assert check_problem(response, 503, "overloaded")["retryable"] is True

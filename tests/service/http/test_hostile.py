@@ -1,6 +1,7 @@
-"""Thousands of damaged and forged requests: none may cause a 500, stop the service or change an honest response.
+"""Thousands of damaged and forged requests: none may cause a 500, stop the service, or change the response to a valid
+request.
 
-Seeded: a failure gives the number that reproduces its request.
+The requests are seeded, and a failure gives the number that reproduces its request.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def form(*parts: bytes) -> bytes:
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
-    """Return ``data`` with damage: changed bits or bytes, or a piece cut, doubled or blanked."""
+    """Return ``data`` with damage: changed bits or bytes, or a part removed, repeated or zeroed."""
     out = bytearray(data)
     if not out:
         return data
@@ -88,7 +89,8 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
 
 
 def pictures(rng: random.Random) -> bytes:
-    """Return images that are damaged, of another type than their name says, or decompression bombs."""
+    """Return a request with images that are damaged, of a different type than their name says, or decompression
+    bombs."""
     rgb, ir = SMALL[rng.choice(SUFFIXES)]
     if rng.random() < 0.1:
         rgb = bomb(rng.choice((1, 4000, 60000)), rng.choice((1, 4000, 60000)))
@@ -138,7 +140,7 @@ TYPES = (
 
 
 class Attacker:
-    """Sends hostile requests on one connection, with honest ones in between."""
+    """Attacker that sends hostile requests on one connection, with valid ones in between."""
 
     def __init__(self, service: RunningService) -> None:
         self._service = service

@@ -192,7 +192,7 @@ def test_the_catalogue_agrees_with_the_tree() -> None:
             assert status in entry.statuses, kind
             assert entry.retryable == kind.retryable, kind
         else:
-            # A code without an entry never occurs over HTTP: it belongs to bundles, settings, cameras and tokens.
+            # Codes without an entry never occur over HTTP. They are about bundles, settings, cameras and tokens.
             assert any(base in STATUS for base in kind.__mro__)
 
 

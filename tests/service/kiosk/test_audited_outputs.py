@@ -1,4 +1,4 @@
-"""Audited outputs: when the outputs get a decision, and in which form, with an audit log and a key."""
+"""Audited outputs: when and in which form the outputs get a decision, with an audit log and a key."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def decided(name: str, made: Decision = "live", **changes: Any) -> Event:
 
 
 class Made:
-    """Audited outputs with one output, a log and a key. ``release`` unblocks a blocked disk."""
+    """Audited outputs with one output, a log and a key. ``release``: function that unblocks the disk."""
 
     def __init__(self, folder: Path, policy: Policy = "required") -> None:
         self.path = folder / "audit.jsonl"
@@ -122,7 +122,7 @@ def test_a_full_disk_opens_nothing_and_the_kiosk_is_not_ready_until_there_is_roo
     made.audited_outputs.publish(replace(other(), data={**change, "state": "cool_down", "cause": "shown"}))
     made.audited_outputs.publish(decided("s2", "spoof"))
     until(lambda: len(made.seen.events) == 4)
-    # The state change names the decision that the outputs got.
+    # The state change contains the decision that the outputs got.
     assert [event.data["cause"] for event in made.seen.events[1:3]] == ["uncertain", "shown"]
     for event in (made.seen.events[0], made.seen.events[3]):
         assert not event.permits

@@ -1,4 +1,4 @@
-"""Locking the door after the daemon has ended: fast, and with settings of which only the line must be valid."""
+"""Locking the door after the daemon has ended: it is fast, and only the line in the settings has to be valid."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ LIMIT_S = 2.0
 
 @pytest.fixture
 def rig() -> Iterator[ScriptedKiosk]:
-    """A kiosk in the middle of a session that would end with ``live`` without the fault."""
+    """Yield a kiosk in the middle of a session that would end with ``live`` without the fault."""
     with ScriptedKiosk() as running:
         running.assessor.score = None
         until(lambda: running.health.ready)

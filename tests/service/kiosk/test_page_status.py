@@ -1,4 +1,4 @@
-"""What the kiosk's page shows of the door, its outputs and its last decisions."""
+"""Information on the kiosk's page about the door, its outputs and its last decisions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The daemon as systemd runs it, a real process on simulated cameras: signals, watchdog, orderly stop and crash."""
+"""The daemon as a real process on simulated cameras, run as by systemd: signals, watchdog, orderly stop and crash."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ timeout_s = 10
 
 @pytest.fixture
 def receiver() -> Iterator[tuple[int, list[Any]]]:
-    """A webhook receiver: its port and the bodies with valid signatures."""
+    """Run a webhook receiver. Yield its port and the bodies with valid signatures."""
     got: list[Any] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -113,7 +113,7 @@ def test_no_line_in_the_audit_log_no_door(tmp_path: Path, receiver: tuple[int, l
         claims = verify_attestation(body["attestation"], verifier, int(time.time()) - 5, device="front-door")
         assert (claims.jti, claims.decision, claims.source) == (body["id"], "live", "camera")
         assert claims.exp - claims.iat <= 2
-        # Decisions over the page are signed and logged in the same way.
+        # Decisions requested through the page are signed and logged in the same way.
         asked = urllib.request.Request(
             kiosk.url + "/liveness", b'{"source": "camera", "timeout_ms": 5000}', {"Content-Type": "application/json"}
         )
@@ -211,7 +211,7 @@ def test_an_engine_that_cannot_start_is_an_exit_code(tmp_path: Path) -> None:
         assert kiosk.process.wait(60) == 1
     (said,) = [number for number, line in enumerate(kiosk.said) if "the engine cannot start" in line]
     assert " ERROR adsn.kiosk: " in kiosk.said[said]
-    # Nothing of the log comes after it, and no page was named before.
+    # Nothing is logged after it, and no page was announced before.
     assert not any(" INFO " in line for line in kiosk.said[said:])
     assert not any("console: " in line for line in kiosk.said)
     assert not kiosk.has_notified("READY=1")

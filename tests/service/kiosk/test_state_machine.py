@@ -268,7 +268,7 @@ def test_whatever_happens(
             decided.add(step.session)
             assert step.expires_ns <= step.t_ns + 2 * SECOND
             if step.decision == "live":
-                # The decision must rest on this fresh pair and the collector's own verdict.
+                # The decision must be based on this fresh pair and on the verdict of the collector.
                 assert kind == "pair"
                 assert verdict == LIVE
                 assert -AHEAD_NS <= latest - seen.t_ns <= rule.max_age_ns

@@ -33,7 +33,7 @@ def test_times_fit_the_code() -> None:
     # A rig can report its fault and be reopened several times before systemd intervenes.
     assert watchdog * SECOND >= 10 * max(rig_conditions.SILENT_NS, monitor.STUCK_NS)
     assert watchdog > loop.WAIT_S * 10
-    # An orderly stop fits into the guard's time limit, and that into systemd's.
+    # An orderly stop fits into the time limit of the guard timer, and that fits into systemd's limit.
     assert daemon.STOP_S + 0.5 + 1 < cli.END_S < 5
     # The limit also applies to ExecStopPost, which must start Python and reach the relay line on a slow board.
     assert stop >= 20

@@ -1,4 +1,5 @@
-"""Guarantees of `POST /liveness` beyond the response: cameras, nonces, replays, explanations, ages, depth."""
+"""Guarantees of `POST /liveness` beyond the form of the response: cameras, nonces, replays, explanations, ages,
+depth."""
 
 from __future__ import annotations
 
@@ -201,7 +202,7 @@ def test_a_time_of_the_callers_own_clock_is_never_stale(service: RunningService)
 
 
 def depth_file(mm: int = 600) -> bytes:
-    """Return a depth file with a face-like bump in front of a far wall."""
+    """Return a depth file with a bump like a face in front of a distant wall."""
     depth = np.full((480, 640), 1500, np.uint16)
     depth[100:340, 180:420] = mm
     return encode(depth, ".png")

@@ -1,4 +1,4 @@
-"""One rule for a pair: HTTP, console, kiosk and ``adsn-rig view --decide`` apply the illuminator's rule alike."""
+"""HTTP, console, kiosk and ``adsn-rig view --decide`` apply the same rule about the illuminator to a pair."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ LIT = ir_image()
 
 
 def unlit(follows: bool) -> Image:
-    """Return the IR image with the illuminator off: a face gains more light than the wall behind it, a screen less."""
+    """Return the IR image with the illuminator off. ``follows``: whether it is of a face, which gains more light than
+    the wall behind it, or of a screen, which gains less."""
     face, around = (0.1, 0.9) if follows else (0.7, 0.2)
     dark = LIT * around
     x, y, w, h = (int(v) for v in (BOX.x, BOX.y, BOX.w, BOX.h))
@@ -110,7 +111,7 @@ def test_all_who_decide_agree_on_the_illuminator(follows: bool, monkeypatch: pyt
 
 
 def test_the_rule_holds_for_a_spoof_too() -> None:
-    """A mismatch keeps a pair from being live; it does not hide an attack."""
+    """A mismatch prevents ``live``, but not ``spoof``."""
     made = captured(False, 0)
     low = pipeline()
     low.engine.score = 0.01  # type: ignore[attr-defined]  # the scripted engine's

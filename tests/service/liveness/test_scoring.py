@@ -20,7 +20,7 @@ def test_a_model_is_adjusted_once_for_as_long_as_nothing_changes() -> None:
     assert (used.pipeline.limits.max_age_ms, used.pipeline.limits.max_skew_ms) == (700, 3)
     assert used.pipeline.box_mapper is box_mapper
     assert adjusted.of(first, box_mapper) is used
-    # Another rig, another model.
+    # For a different rig the adjusted model is different.
     assert adjusted.of(first, ScaleMapper()) is not used
     second = replace(first, model_sha256="1" * 64)
     assert adjusted.of(second, box_mapper).model_sha256 == "1" * 64

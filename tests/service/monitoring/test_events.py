@@ -1,5 +1,5 @@
-"""Events: every subscriber gets them, a slow one loses the oldest and delays nobody, and streams end with the
-service."""
+"""Events: every subscriber gets them, a slow subscriber loses the oldest and does not delay others, and streams end
+with the service."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ NAME = re.compile(r"\b((?:adsn|process)_[a-z0-9_]+)\b")
 
 
 def everything() -> Metrics:
-    """Return metrics with every series of a service with a rig, an audit log and a shared store."""
+    """Return metrics with all series of a service that has a rig, an audit log and a shared store."""
     metrics = Metrics()
     camera = CameraStatus("rgb", "running", None, 1, 30.0, 100, {"late": 3}, 2, last_frame_ns=5)
     metrics.watch_feed(lambda: FeedStatus((camera,), 3, 1.0, 9, None, {"skew": 2}), lambda: 10**9)
@@ -48,7 +48,7 @@ def everything() -> Metrics:
 
 
 def names(metrics: Metrics) -> set[str]:
-    """Return the names as a query uses them. A labelled gauge without values has a TYPE line only."""
+    """Return the names of series as used in queries. A labelled gauge without values has only a TYPE line."""
     return set(re.findall(r"^(?:# TYPE )?((?:adsn|process)_[a-z0-9_]+)", metrics.text().decode(), re.M))
 
 

@@ -1,4 +1,4 @@
-"""Links of a test are closed after it."""
+"""Fixtures: remote engines of a test are closed after it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.service.remote_servers import OPENED
 
 @pytest.fixture(autouse=True)
 def closed() -> Iterator[None]:
-    """Close every link after its test."""
+    """Close all remote engines after the test that opened them."""
     yield
     while OPENED:
         OPENED.pop().close()

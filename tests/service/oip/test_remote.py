@@ -39,7 +39,7 @@ class TestContract(EngineContract):
 
     @pytest.fixture
     def reference(self) -> Reference:
-        """Return the engine behind the server: the protocol must not change its scores."""
+        """Return the engine of the server, because the protocol must not change its scores."""
         behind = FakeEngine()
         return Reference(behind, random_batch(behind, 3, seed=5), 0.0)
 

@@ -99,7 +99,7 @@ def test_a_server_that_drips_holds_nobody(where: str) -> None:
         connection.sendall(whole[:start])
         for i in range(start, len(whole)):
             connection.sendall(whole[i : i + 1])
-            # Readable means that the client has closed.
+            # The socket becomes readable when the client has closed it.
             if select.select([connection], [], [], 0.05)[0]:
                 return
 

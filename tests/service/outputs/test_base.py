@@ -36,7 +36,7 @@ def test_an_attestation_goes_with_what_it_attests_and_the_audit_logs_part_stays_
     body = event.body(SECOND)
     assert body["attestation"] == "a.b.c"
     assert "answer" not in body
-    # A late body says uncertain. A signed live beside it could be misused.
+    # A late body says ``uncertain``. Together with it, a signed ``live`` could be misused.
     assert "attestation" not in event.body(2 * SECOND)
     assert "attestation" not in decision(now=0).body(SECOND)
 

@@ -56,7 +56,7 @@ def test_one_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
             os.kill(pid, signal.SIGCONT)
         except ProcessLookupError:
             return True
-        # Killed, but not yet reaped by the process that inherited it.
+        # A zombie is killed but not yet reaped by the process that inherited it.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
     until(gone)

@@ -85,7 +85,7 @@ def test_a_full_disk_loses_events_counts_them_and_ends_with_the_last_free_block(
     journal.send(decision("after"))
     found = path.read_text().splitlines()
     assert json.loads(found[0])["id"] == "before"
-    # The part that still fitted stays on its own line.
+    # The part that was written stays on its own line.
     assert found[1] == '{"kind":"decision","'
     assert [json.loads(line) for line in found[2:3]] == [{"kind": "lost", "count": 3}]
     assert json.loads(found[3])["id"] == "after"

@@ -1,4 +1,4 @@
-"""MQTT against a real mosquitto on loopback: TLS, last will, and the effect of a dead broker on decisions."""
+"""MQTT with a real mosquitto on loopback: TLS, last will, and the effect of a dead broker on decisions."""
 
 from __future__ import annotations
 

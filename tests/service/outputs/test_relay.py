@@ -1,4 +1,4 @@
-"""The relay on a fake chip: open only after a fresh ``live``, and never for longer than allowed."""
+"""The relay on a fake GPIO chip is open only after a fresh ``live``, and never for longer than allowed."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_line_that_fails_is_released_and_asked_for_again() -> None:
     until(lambda: lines[0].closed)
     until(lambda: len(opened) == 2)
     until(lambda: health.conditions == ())
-    # Decisions that arrived while the line was missing do not open the door afterwards.
+    # Decisions that arrived while there was no line do not open the door afterwards.
     assert lines[1].levels == [False]
     relay.offer(decision())
     until(lambda: lines[1].levels[-1])
@@ -109,7 +109,7 @@ def test_no_sequence_holds_the_door_open(steps: list[tuple[int, bool]], length: 
     opened: int | None = None
     for dt, asked in steps:
         end = now + dt
-        # Like the relay's thread: wakes when the level is due to change and on every live.
+        # Like the thread of the relay, wake up when the level is due to change and on every ``live``.
         while True:
             now = min(end, now + int(pulse.due_s(now, 3600) * 1e9) + 1)
             if now == end and asked and pulse.trigger(now) and opened is None:

@@ -1,4 +1,4 @@
-"""The webhook against a real server: verifiable signatures, no redirects, no late deliveries."""
+"""The webhook with a real server: verifiable signatures, no redirects, no late deliveries."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ SECRET = b"a secret of some length"
 
 
 class Receiver:
-    """Requests that arrived, and the statuses to answer with in order; the last one repeats."""
+    """Receiver with the requests that arrived. It responds with the given statuses in order; the last one is
+    repeated."""
 
     def __init__(self, *statuses: int, act: Callable[[BaseHTTPRequestHandler], None] | None = None) -> None:
         self.got: list[tuple[str, dict[str, str], bytes]] = []

@@ -1,4 +1,4 @@
-"""The inspector of stored data finds forbidden contents. Every server of these tests is checked with it."""
+"""The inspector of stored data finds forbidden contents. All servers in these tests are checked with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The shared store unreachable, slow, full, emptied or refusing: calls fail closed, and no nonce is accepted twice."""
+"""If the shared store is unreachable, slow, full, emptied or refuses, calls fail safely and no nonce is accepted
+twice."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ def _needs_redis() -> None:
 
 
 async def refused(store: SharedStore) -> StoreUnavailable:
-    """Check that every call that must fail closed does. Return the error of a nonce."""
+    """Check that every call that must raise does so. Return the error for a nonce."""
     for call in (
         store.claim(claim("k")),
         store.keep_answer(claim("k"), b"{}"),
@@ -48,7 +49,7 @@ async def refused(store: SharedStore) -> StoreUnavailable:
     ):
         with pytest.raises(StoreUnavailable):
             await call
-    # Releasing may fail: what was claimed stays claimed.
+    # Releasing may fail. The nonce then stays claimed.
     await store.release_nonce(nonce("n"))
     await store.drop_claim(claim("k"))
     with pytest.raises(StoreUnavailable) as caught:
@@ -88,7 +89,7 @@ async def test_away_and_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
             server.start()
             await accepting(one)
             await accepting(two)
-            # With its data: the restart lost nothing.
+            # The store was restarted with its data, so nothing was lost.
             assert await two.use_nonce(nonce("used")) == "used"
             assert await two.find_session("digest") == RECORD
             assert await two.use_nonce(nonce("next")) == "new"
@@ -106,7 +107,7 @@ async def test_a_slow_store_is_not_waited_for(tmp_path: Path) -> None:
             server.pause()
             began = time.perf_counter()
             caught = await refused(one)
-            # One call waits for its 50 ms, the others not at all. The remaining time is a margin for a busy machine.
+            # One call waits for 50 ms, and the others do not wait. The rest of the time is a margin for a busy machine.
             assert time.perf_counter() - began < 5
             assert "does not answer in time" in caught.message
             assert one.status().failures["slow"] >= 1
@@ -131,7 +132,7 @@ async def test_what_a_call_without_an_answer_claimed_is_given_back(tmp_path: Pat
             with pytest.raises(StoreUnavailable):
                 await two.claim(key)
             server.resume()
-            # The store carried them out after it resumed, but nobody got an answer.
+            # The store executed these calls after it resumed, but no caller got an answer.
             await eventually("new", lambda: two.use_nonce(nonce("first")))
             await eventually("new", lambda: one.claim(claim("k")))
 
@@ -147,7 +148,7 @@ async def test_lost_data_closes_nonces_until_the_lost_ones_have_expired(
             assert await one.use_nonce(nonce("used")) == "new"
             server.kill()
             server.start()
-            # A replica that has used none since it started learns of the loss from the others.
+            # A replica that has used no nonce since its start learns about the loss from the others.
             told = await condition(two, "store_lost_data")
             assert "none is accepted until they have all expired" in told
             # Calls that only repeat an answer need not wait.
@@ -178,7 +179,7 @@ async def test_an_older_copy_of_the_data_is_noticed(tmp_path: Path) -> None:
 @on_loop
 async def test_an_emptied_store_is_noticed_at_the_next_nonce(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server:
-        # Beats are so far apart that the nonce call itself must detect it.
+        # Beats are so far apart that the call for a nonce itself must detect the loss.
         async with stores(server, 1, settle_s=1) as (one,):
             assert await one.use_nonce(nonce("used")) == "new"
             server.ask("FLUSHALL")

@@ -1,5 +1,4 @@
-"""Two ``adsn-serve`` processes and one real Redis: their shared state, and their behaviour when Redis does not
-answer."""
+"""Two ``adsn-serve`` processes and one real Redis: shared state, and behaviour if Redis does not answer."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ from tests.support.service.redis_server import RedisServer, redis_server, requir
 from tests.support.service.replicas import KEY, NONCE, Replica, lines, replicas, wait_for
 from tests.support.service.store_contents import inspect
 
-# Seconds on an idle machine, minutes on a busy one.
+# These tests take seconds on an idle machine and minutes on a busy one.
 pytestmark = pytest.mark.timeout(900)
 RACES = 1000
 Pair = tuple[RedisServer, Replica, Replica]
@@ -25,7 +24,7 @@ Pair = tuple[RedisServer, Replica, Replica]
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """Yield a Redis that keeps its data on the disk, and two replicas that accept nonces."""
+    """Yield a Redis that keeps its data on disk, and two replicas that accept nonces."""
     binary, folder = require_redis(), tmp_path_factory.mktemp("replicas")
     with redis_server(folder, binary, appendonly="yes") as server:
         server.watch()
@@ -42,7 +41,7 @@ def fresh() -> str:
 
 
 def more(accepted: dict[str, int], count: int) -> None:
-    """Wait until ``count`` more are accepted."""
+    """Wait until ``count`` more nonces have been accepted."""
     goal, deadline = sum(accepted.copy().values()) + count, time.monotonic() + 60
     while sum(accepted.copy().values()) < goal:
         assert time.monotonic() < deadline
@@ -50,8 +49,10 @@ def more(accepted: dict[str, int], count: int) -> None:
 
 
 def soon(replica: Replica, nonce: str | None = None) -> int:
-    """Return the status for this nonce, or for a new one, once the store answers in time: on a machine with more
-    load than processors a call may exceed 50 ms."""
+    """Return the status for this nonce, or for a new one, once the store answers in time.
+
+    On an overloaded machine a call may take more than 50 ms.
+    """
     deadline = time.monotonic() + 60
     while (status := replica.ask(nonce=nonce or fresh()).status_code) == 503:
         assert time.monotonic() < deadline
@@ -72,8 +73,8 @@ def test_the_same_nonce_to_both_at_the_same_moment_is_accepted_once(pair: Pair) 
             seen[outcome] = seen.get(outcome, 0) + 1
             assert set(outcome) <= {200, 409, 503}
             assert outcome.count(200) <= 1, f"{nonce} was accepted twice"
-            # On a machine with more load than processors a call may exceed 50 ms: it is refused, and retried with a new
-            # nonce.
+            # On an overloaded machine a call may take more than 50 ms. The request is then refused, and retried with a
+            # new nonce.
             races += 503 not in outcome
             if 503 in outcome:
                 assert sum(seen.values()) < 3 * RACES, seen
@@ -149,7 +150,7 @@ def test_kill_9_under_load_and_a_restart_with_its_data(pair: Pair) -> None:
         thread.join(60)
     assert max(accepted.values()) == 1
     assert set(plain) == {200}
-    # Nothing accepted before or after is answered twice, by either replica.
+    # No nonce that was accepted, before or after, is accepted a second time by either replica.
     used = [nonce for nonce, count in accepted.items() if count]
     for nonce in used[:: max(1, len(used) // 50)]:
         for replica in (one, two):

@@ -40,7 +40,7 @@ def _settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def shared(server: RedisServer, **settings: Any) -> StoreSettings:
     found = StoreSettings(**{"url": server.url, "prefix": next(PREFIXES), **settings})
-    # Exceeds the setting's limit: tests that are not about time must not fail on a busy machine.
+    # Longer than the settings allow, because tests that are not about time must not fail on a busy machine.
     return found.model_copy(update={"timeout_ms": PATIENT_MS})
 
 
@@ -85,7 +85,7 @@ def test_wrong_keys_and_rates_are_counted_together(tmp_path: Path) -> None:
             wrong = {"X-API-Key": "a-guess"}
             found = [made[number % 2].client.get("/info", headers=wrong) for number in range(6)]
             assert [answer.status_code for answer in found] == [401] * 4 + [429] * 2
-            # The right key from a locked-out address gets the same answer, also when the store becomes unreachable.
+            # The right key from a locked-out address gets the same response, even if the store becomes unreachable.
             assert [service.client.get("/info").status_code for service in made] == [429, 429]
             server.kill()
             for service in made:
@@ -99,7 +99,7 @@ def test_a_login_is_not_unlimited_while_the_store_is_away(tmp_path: Path) -> Non
         with two(settings) as (one, _):
             server.kill()
             wait_for(one, "store_unavailable")
-            # A right key gets no session if none can be stored.
+            # Even with the right key there is no session if it cannot be stored.
             form = one.client.post("/login", data={"key": KEY}, headers=OWN_PAGE)
             check_problem(form, 503, "store_unavailable")
             assert "set-cookie" not in form.headers
@@ -123,7 +123,7 @@ def test_a_session_does_not_outlive_its_key(tmp_path: Path) -> None:
         with running(Settings(api_key=SecretStr(KEY), store=store)) as same:
             wait_for(same)
             assert same.client.get("/info", headers=cookie).status_code == 200
-        # A restart ends every session in one process; in a shared store, a new key does.
+        # In-process sessions end with a restart. In a shared store they end if the key is changed.
         with running(Settings(api_key=SecretStr("another-key-for-all"), store=store)) as after:
             wait_for(after)
             assert after.client.get("/info", headers=cookie).status_code == 401
@@ -151,7 +151,7 @@ def test_a_session_is_both_replicas_and_ends_at_both(redis: RedisServer) -> None
             service.client.headers.pop("X-API-Key")
         one, other = (service.client for service in made)
         assert one.post("/login", data={"key": KEY}, headers=OWN_PAGE).status_code == 303
-        # One person's browser, whose requests a proxy sends to either replica.
+        # A proxy sends the requests of one browser to either replica.
         other.cookies = one.cookies
         assert other.get("/info").status_code == 200
         kept = {"Cookie": f"adsn_session={one.cookies['adsn_session']}"}
@@ -212,7 +212,7 @@ def test_a_wrong_password_and_a_full_store(tmp_path: Path, caplog: pytest.LogCap
             check_problem(refused, 503, "store_unavailable")
             assert "refuses this user" in refused.json()["detail"]
             assert ask(one).status_code == 200
-            # Corrected on the server; the service is not restarted.
+            # The mistake is corrected on the server. The service is not restarted.
             server.ask("CONFIG", "SET", "requirepass", wrong)
             server.options["requirepass"] = wrong
             wait_for(one)

@@ -1,4 +1,4 @@
-"""Sessions end, failures add up, and the memory of both is bounded."""
+"""Sessions end, failures are counted, and the memory for both is bounded."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The shared store alone, against a real server: each nonce and key once for all replicas, and an expiry on
-everything."""
+"""The shared store with a real server: each nonce and key counts once for all replicas, and everything has an
+expiry."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_only_the_request_that_used_a_nonce_gives_it_back(redis: RedisServ
         assert await two.use_nonce(second) == "used"
         await one.release_nonce(first)
         assert await two.use_nonce(second) == "new"
-        # It was released once; now another request owns it.
+        # The nonce was released, and now belongs to another request.
         await one.release_nonce(first)
         assert await one.use_nonce(nonce("n")) == "used"
 
@@ -81,7 +81,7 @@ async def test_the_count_of_nonces_slides(redis: RedisServer) -> None:
             if await one.use_nonce(nonce(str(len(taken)))) == "new":
                 taken.append(loop.time())
         assert len(taken) >= 20
-        # Two fixed windows stand for a sliding one, so at most twice the limit falls into the worst window.
+        # Fixed windows are used instead of a sliding one, so at most twice the limit falls into any window.
         assert all(sum(at <= other < at + 0.4 for other in taken) <= 16 for at in taken)
 
 
@@ -155,7 +155,7 @@ async def test_wrong_keys_add_up_over_replicas_also_side_by_side(redis: RedisSer
     async with stores(redis, 3) as made:
         tries = [store.count_failure("192.0.2.1") for store in made for _ in range(20)]
         waits = await asyncio.gather(*tries)
-        # The same number as with one process, even with parallel calls to several replicas.
+        # The number is the same as with one process, even with parallel calls to several replicas.
         assert sum(wait == 0 for wait in waits) == LIMITS.failures
         for store in made:
             assert 0 < await store.failure_wait_s("192.0.2.1") <= LIMITS.failures_s
@@ -220,7 +220,7 @@ async def test_every_key_has_an_expiry_and_a_prefix(redis: RedisServer) -> None:
         kinds = {key.split(b":")[1] for key in keys}
         assert kinds == {b"ledger", b"nonce", b"count", b"answer", b"session", b"failures", b"rate"}
         for key in keys:
-            # 0 and -2: it has just expired. -1 would be a key without an expiry.
+            # 0 and -2 mean that the key has just expired. -1 would mean a key without expiry.
             left = redis.ask("PTTL", key)
             assert left == -2 or 0 <= left <= 2 * 3600 * 1000, key
         # Names, nonces and addresses are hashed.

@@ -1,1 +1,1 @@
-"""Reading and running the documentation's pages."""
+"""Read and run the pages of the documentation."""

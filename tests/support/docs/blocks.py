@@ -1,4 +1,4 @@
-"""All blocks of README and docs, and the errors in a block of settings."""
+"""All blocks in README and docs, and the mistakes in a block of settings."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ BLOCKS = [block for page in READ for block in blocks_of(page)]
 
 
 def ids(block: Block) -> str:
-    """Return a block's location, which is the name of its test."""
+    """Return the location of a block, which is the name of its test."""
     return block.where
 
 
 def mistakes(model: type[BaseModel], values: dict[str, object]) -> list[str]:
-    """Return the errors in a part of a file; missing entries, and … in place of a value, do not count."""
+    """Return the mistakes in a part of a settings file. Missing entries, and … in place of a value, are not
+    mistakes."""
     try:
         model.model_validate(values)
     except ValidationError as error:

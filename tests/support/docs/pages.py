@@ -1,4 +1,4 @@
-"""Pages as the tests read them: fenced blocks with the comments before them, headings, links.
+"""Parse pages for tests: fenced blocks with the comments before them, headings, and links.
 
 Comments directly before a block say how it is tested; there may be several::
 
@@ -40,7 +40,8 @@ MARKERS = ("needs", "not run", "slow", "server", "until", "exits", "prints", "gi
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block. ``line``: of its fence, from 1. ``markers``: name → values, from the comments before it."""
+    """A fenced block. ``line``: line number of its fence, from 1. ``markers``: name → values, from the comments before
+    it."""
 
     page: str
     line: int
@@ -61,7 +62,7 @@ class Block:
 
 
 def marked(comment: str) -> tuple[str, str] | None:
-    """Return name and value of a marker; None for other comments."""
+    """Return name and value of a marker, or None for other comments."""
     for name in MARKERS:
         match = re.fullmatch(rf"{name}(?::\s*|\s+|$)(.*)", comment, re.DOTALL)
         if match:
@@ -95,7 +96,7 @@ def blocks_of(page: str, text: str | None = None) -> list[Block]:
 
 
 def prose_of(page: str) -> str:
-    """Return a page without its blocks and comments, with the same line numbers."""
+    """Return the text of a page without its blocks and comments. Line numbers stay the same."""
     kept, inside = [], ""
     for line in (ROOT / page).read_text(encoding="utf-8").splitlines():
         fence = FENCE.match(line)
@@ -111,7 +112,7 @@ def prose_of(page: str) -> str:
 
 
 def anchors_of(page: str) -> set[str]:
-    """Return the valid anchors of the page: headings, as GitHub and Python-Markdown both form them, and ids."""
+    """Return the valid anchors of a page: ids, and headings in the form used by both GitHub and Python-Markdown."""
     prose = prose_of(page)
     found = set(re.findall(r'<a id="([^"]+)"', prose))
     for heading in re.findall(r"^#{1,6} (.+?)\s*#*$", prose, re.MULTILINE):

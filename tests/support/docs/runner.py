@@ -1,4 +1,4 @@
-"""Runs a page's blocks in a separate folder, with the project's environment, and ends leftover processes."""
+"""Run the blocks of a page in a separate folder with the project's environment, and end leftover processes."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ LINKED = (
     "adsn", "benchmarks", "calib", "deploy", "docs", "examples", "export", "runtime", "service", "synthetic",
     "pyproject.toml", "README.md",
 )  # fmt: skip
-"""Files that a block finds as in a checkout. The models are copied, because some commands write into them."""
+"""Files that are linked into the folder of a page, as in a checkout. The models are copied, because some commands write
+to them."""
 INSTALLS = re.compile(r"(^|[\s;&|/])(make|pip3?|apt|apt-get|npm|docker|systemctl|sudo|modprobe)\s", re.MULTILINE)
-"""Commands that would change the machine, or the environment that the tests run in."""
+"""Commands that would change the machine or the environment in which the tests run."""
 PORTS = {"8000": "ADSN_PORT", "8001": "ADSN_KIOSK_HTTP__PORT"}
 STOPPED = (0, -signal.SIGTERM, 128 + signal.SIGTERM)
 
@@ -37,7 +38,7 @@ class BlockFailed(AssertionError):
 
 
 class DocumentedPage:
-    """One page's folder and the services that run beside its blocks."""
+    """The folder of a page, and the services that run while its blocks are run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -69,19 +70,19 @@ class DocumentedPage:
             end(process)
 
     def here(self, text: str) -> str:
-        """Return ``text`` with the ports that its programs use in this run."""
+        """Return ``text`` from the page with the ports that are used in this run."""
         for port, free in self.ports.items():
             text = re.sub(rf"(127\.0\.0\.1|localhost):{port}\b", rf"\1:{free}", text)
         return text
 
     def there(self, text: str) -> str:
-        """Return ``text``, printed in this run, with the ports that the page names."""
+        """Return ``text`` printed in this run with the ports that are on the page."""
         for port, free in self.ports.items():
             text = text.replace(f":{free}", f":{port}")
         return text
 
     def serve(self, command: str, timeout_s: float = 60) -> None:
-        """Start a service beside the blocks and wait until it is ready."""
+        """Start a service, and wait until it is ready."""
         process, output = self._start(command)
         self._servers.append((process, output))
         url = f"http://127.0.0.1:{self.ports['8001' if 'kiosk' in command else '8000']}/readyz"
@@ -215,7 +216,7 @@ def transcript(text: str) -> tuple[str, list[str]]:
 
 
 def compare(block: Block, expected: list[str], text: str) -> None:
-    """Require each expected line among the printed ones, in the same order; … stands for anything."""
+    """Require that the expected lines are among the printed ones, in the same order. … stands for anything."""
     printed = iter([" ".join(line.split()) for line in text.splitlines()])
     for line in expected:
         pattern = re.compile(".*".join(re.escape(part) for part in " ".join(line.split()).split("…")))

@@ -1,4 +1,4 @@
-"""Cameras for the commands; they look at a board, a blinking light, or a person."""
+"""Cameras for tests of the commands, which see a board, a blinking light, or a person."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ RIG = rig()
 VIEWS = 18
 LOOKS_AT_A_VIEW = 4
 LOOKS: list[str] = []
-"""Gets one entry for each look that the command takes."""
+"""One entry for each look at the cameras by the command."""
 
 
 @functools.cache
 def photographer(modality: Modality) -> Photographer:
-    """Return the photographer of a rig's camera; the same order of shots gives the same images."""
+    """Return the photographer of a camera. The same sequence of shots always gives the same images."""
     look, seed = (COLOUR, 1) if modality == "rgb" else (INFRARED, 2)
     return Photographer(Board(), RIG.cameras[modality], look, seed)
 
@@ -40,7 +40,7 @@ def shown(modality: Modality) -> list[NDArray[Any]]:
 
 
 class BoardCamera:
-    """Shows one view of the board after another, each for a few looks of the command."""
+    """Camera that shows one view of the board after another, each for a few looks of the command."""
 
     def __init__(self, modality: Modality) -> None:
         camera = RIG.cameras[modality]
@@ -62,7 +62,7 @@ class BoardCamera:
         number = len(LOOKS) // LOOKS_AT_A_VIEW % VIEWS
         now = time.monotonic_ns()
         self._seq += 1
-        # Every third IR frame is without the strobe.
+        # In every third IR frame the strobe is off.
         dark = self.info.modality == "ir" and self._seq % 3 == 0
         picture = self._pictures[number]
         return Frame(
@@ -79,7 +79,8 @@ class BoardCamera:
 
 
 class BlinkCamera:
-    """A recording of a blinking light, read at full speed; one camera's times are late by the value in its address."""
+    """Camera that plays a recording of a blinking light at full speed. Its times are late by the value in its
+    address."""
 
     def __init__(self, modality: Modality, late_ms: float, steady: bool) -> None:
         self.info = SourceInfo(
@@ -97,7 +98,7 @@ class BlinkCamera:
         if row is None:
             raise CameraLost("the recording is over.")
         t_ns, level = int(row[0] * 1e6), row[1]
-        # The mean of the image represents fractions of a grey level.
+        # Round such that the mean of the image has the right fraction of a grey level.
         image = np.full((100, 1), int(level), np.uint8)
         image[: round(100 * (level % 1))] += 1
         return Frame(self.info.modality, image[:, :, None], t_ns, t_ns, None, "recorded")
@@ -112,7 +113,7 @@ def somebody() -> list[Shot]:
 
 
 class FaceCamera:
-    """Shows a person, one second later with each step, at a hundred times real speed."""
+    """Camera that shows a person, one second later at each step, at a hundred times real speed."""
 
     def __init__(self, modality: Modality) -> None:
         self._modality, self._number = modality, 0

@@ -18,7 +18,8 @@ TEXELS = 16
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A camera's rendering of the board. ``black``, ``white``: grey levels; ``dim``: brightness in the corners."""
+    """Appearance of the board in a camera. ``black``, ``white``: grey levels. ``dim``: relative brightness in the
+    corners of the image."""
 
     black: float
     white: float
@@ -29,12 +30,13 @@ class Look:
 
 COLOUR = Look(black=30, white=215, noise=2.0, blur=0.6, dim=0.85)
 INFRARED = Look(black=55, white=130, noise=2.5, blur=0.7, dim=0.5)
-"""A fifth of the contrast, dark towards the edges, like light from an illuminator beside the lens."""
+"""Appearance in IR: a fifth of the contrast, and dark towards the edges, like light from an illuminator next to the
+lens."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pose:
-    """Pose of the board: from its plane's coordinates (origin in its middle, mm) to the rig's frame."""
+    """Pose of the board: from coordinates in its plane (origin in the middle, mm) to those of the rig."""
 
     rotation: Vector
     translation: Vector
@@ -46,7 +48,8 @@ def pose(tilt_deg: tuple[float, float, float], middle_mm: tuple[float, float, fl
 
 
 def poses(count: int, seed: int = 0, *, near: float = 330, far: float = 700) -> list[Pose]:
-    """Return a careful user's views: all parts of the image, tilts to all sides, near and far."""
+    """Return poses of views that a careful user would take: in all parts of the image, tilted to all sides, near and
+    far."""
     rng = np.random.default_rng(seed)
     found = []
     for number in range(count):
@@ -69,7 +72,7 @@ class Photographer:
         side = TEXELS // 8
         modules = np.pad(board.modules(), 8)  # one square of paper around
         self._texture = np.where(np.kron(modules, np.ones((side, side), bool)), 0.0, 1.0).astype(np.float32)
-        # Twice as many rays as pixels in each direction, averaged afterwards.
+        # Trace twice as many rays as pixels in each direction; they are averaged afterwards.
         height, width = camera.height * 2, camera.width * 2
         y, x = np.mgrid[0:height, 0:width].astype(np.float64)
         rays = camera.rays(np.column_stack([x.ravel() / 2 - 0.25, y.ravel() / 2 - 0.25]))

@@ -23,21 +23,23 @@ def switched(rng: np.random.Generator, total_ms: float, regular_ms: float | None
 
 
 def lit_until(switches: Floats, at: Floats) -> Floats:
-    """Return the time for which the light has been on until ``at``, ms."""
+    """Return the total time, in ms, for which the light was on until ``at``."""
     pairs = switches[: switches.size // 2 * 2].reshape(-1, 2)
     done: Floats = np.clip(at[:, None] - pairs[:, 0], 0, pairs[:, 1] - pairs[:, 0]).sum(axis=1)
     return done
 
 
 def seen(rng: np.random.Generator, switches: Floats, times: Floats, exposure: float, step: float = 60) -> Floats:
-    """Return the mean level of each frame: the light's share of the exposure, plus noise."""
+    """Return the mean level of each frame, proportional to the time for which the light was on during the exposure,
+    plus noise."""
     share = (lit_until(switches, times + exposure / 2) - lit_until(switches, times - exposure / 2)) / exposure
     level: Floats = 25 + step * share + rng.normal(0, 0.8, times.size)
     return level
 
 
 def waving(rng: np.random.Generator, total_ms: float) -> tuple[Floats, Floats]:
-    """Simulate a hand in front of a lamp: smooth, without rhythm. Return times and levels every millisecond."""
+    """Simulate a hand waved in front of a lamp, smoothly and without rhythm. Return times and levels for every
+    millisecond."""
     fine = np.arange(0, total_ms, 1.0)
     steps = np.interp(fine, np.arange(0, total_ms, 180.0), rng.uniform(0, 1, int(np.ceil(total_ms / 180))))
     kernel = np.hanning(160)

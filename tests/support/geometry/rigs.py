@@ -33,7 +33,8 @@ def camera(
 
 
 def rig(baseline_mm: float = 25.0, depth: bool = False, distortion: bool = True) -> RigGeometry:
-    """Return a rig: 640×480 RGB and 640×400 IR, 25 mm apart and slightly rotated; depth on the other side."""
+    """Return a rig: 640×480 RGB and 640×400 IR, 25 mm apart and slightly rotated. The depth camera is on the other
+    side."""
     bent = ((-0.08, 0.04, 0.0006, -0.0004, 0.0), (-0.11, 0.06, -0.0005, 0.0007, 0.0))
     straight = ((0.0,) * 5,) * 2
     lens = bent if distortion else straight
@@ -54,7 +55,7 @@ def rig(baseline_mm: float = 25.0, depth: bool = False, distortion: bool = True)
 
 
 def blank(geometry: RigGeometry) -> Pair:
-    """Return a black pair of the rig's sizes; its depth, if it has one, is missing everywhere."""
+    """Return a black pair with the image sizes of the rig. If it has a depth map, all depth is missing."""
 
     def size(modality: Modality) -> tuple[int, int]:
         return geometry.cameras[modality].height, geometry.cameras[modality].width
@@ -66,7 +67,8 @@ def blank(geometry: RigGeometry) -> Pair:
 
 
 def face(camera: CameraModel, centre_mm: tuple[float, float, float], width_mm: float = 150.0) -> Box:
-    """Return ``camera``'s box of a face: a square facing the rig's z axis, with its centre in the rig's frame."""
+    """Return the box of a face in the image of ``camera``. The face is a square facing the z axis of the rig, with its
+    centre in coordinates of the rig."""
     half = width_mm / 2
     offsets = np.array([[0, 0, 0], [-half, 0, 0], [half, 0, 0], [0, -half, 0], [0, half, 0]])
     points = np.array(centre_mm) + offsets
@@ -80,7 +82,7 @@ def centre(box: Box) -> Vector:
 
 
 def depth_of_plane(geometry: RigGeometry, z_mm: float) -> DepthMap:
-    """Return the depth camera's measurement of a wall at ``z_mm`` in the rig's frame: float32 [H, W, 1]."""
+    """Return the depth map, float32 [H, W, 1], of a wall at ``z_mm`` in coordinates of the rig."""
     seen = geometry.cameras["depth"]
     y, x = np.mgrid[0 : seen.height, 0 : seen.width].astype(np.float64)
     rays = seen.rays(np.column_stack([x.ravel(), y.ravel()]))

@@ -1,4 +1,4 @@
-"""The simulated world in front of a rig whose cameras are further apart than those of `synthetic.render_frame`."""
+"""Simulate a rig whose cameras are further apart than those of `synthetic.render_frame`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from synthetic.scene import compose
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A pair, the face's position in it, and its rig; depth has the IR camera's pixels."""
+    """A pair, the position of the face in it, and its rig. The depth map is registered to the IR image."""
 
     pair: Pair
     rgb_box: Box

@@ -1,4 +1,4 @@
-"""A clean Debian root, and commands inside it."""
+"""Create a clean Debian root, and run commands in it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PACKAGES = "python3,python3-venv,ca-certificates,systemd,udev"
 
 
 def inside(root: Path, command: str, code: int = 0, **environment: str) -> str:
-    """Run a shell command in the root, as RUN does; return its output. ``code``: the required exit code."""
+    """Run a shell command in the root, as RUN does, and return its output. ``code``: required exit code."""
     known = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", **environment}
     known |= {name: value for name, value in os.environ.items() if name.startswith("PIP_") or name.endswith("_proxy")}
     done = subprocess.run(["chroot", str(root), "/bin/sh", "-ec", command], env=known, capture_output=True, text=True)
@@ -28,10 +28,11 @@ def inside(root: Path, command: str, code: int = 0, **environment: str) -> str:
 
 @contextmanager
 def debian(made: Path, *more: str) -> Iterator[Path]:
-    """Make a clean root in ``made``, an empty or new folder: Python, systemd, ``more`` packages, index access."""
+    """Create a clean root in ``made``, an empty or new folder, with Python, systemd, ``more`` packages, and access to
+    the package index."""
     if os.geteuid() != 0 or shutil.which("debootstrap") is None:
         pytest.skip("needs root and debootstrap")
-    # It becomes "/" for another account.
+    # The folder becomes "/" for a different account, so it must be accessible.
     made.mkdir(exist_ok=True)
     made.chmod(0o755)
     command = ["debootstrap", "--variant=minbase", f"--include={','.join([PACKAGES, *more])}", "bookworm", str(made)]
@@ -54,7 +55,7 @@ def debian(made: Path, *more: str) -> Iterator[Path]:
 
 
 def checkout(root: Path) -> None:
-    """Copy the sources of ``deploy/install.sh`` to ``/src`` of the root."""
+    """Copy the sources that ``deploy/install.sh`` needs to ``/src`` in the root."""
     source = root / "src"
     source.mkdir()
     ignored = shutil.ignore_patterns("__pycache__", "model.onnx", "model.int8-trt*")

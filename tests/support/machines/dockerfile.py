@@ -1,4 +1,4 @@
-"""Parts of a Dockerfile that the tests need: its stages and their instructions."""
+"""Parse the parts of a Dockerfile that the tests need: its stages and their instructions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @dataclass(slots=True)
 class Stage:
-    """One ``FROM``: its base, its name, (instruction, rest) in order with continued lines joined, and the global
-    arguments that it uses, with their defaults."""
+    """One stage: its base, its name, its instructions as (instruction, rest) with continued lines joined, and the
+    global arguments that it uses, with their defaults."""
 
     base: str
     name: str
@@ -20,12 +20,12 @@ class Stage:
     arguments: dict[str, str] = field(default_factory=dict)
 
     def all(self, instruction: str) -> list[str]:
-        """Return the text after every such instruction."""
+        """Return the text after each instruction of this kind."""
         return [rest for word, rest in self.steps if word == instruction]
 
 
 def read_stages(path: Path = ROOT / "Dockerfile") -> list[Stage]:
-    """Return the stages, with global arguments substituted."""
+    """Return the stages of a Dockerfile, with global arguments substituted."""
     lines = [line for line in path.read_text().splitlines() if not line.lstrip().startswith("#")]
     text = re.sub(r"\\\n", " ", "\n".join(lines))
     arguments: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The Kubernetes manifests as values."""
+"""Read the Kubernetes manifests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FOLDER = Path(__file__).resolve().parents[3] / "deploy" / "kubernetes"
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
-    """Return every document of a file."""
+    """Return all documents in a file."""
     found: list[dict[str, Any]] = [document for document in yaml.safe_load_all(path.read_text()) if document]
     return found
 
@@ -27,6 +27,6 @@ def resources(overlay: str = "base") -> list[dict[str, Any]]:
 
 
 def one(kind: str, overlay: str = "base") -> dict[str, Any]:
-    """Return the only resource of its kind."""
+    """Return the only resource of the given kind."""
     (found,) = [resource for resource in resources(overlay) if resource["kind"] == kind]
     return found

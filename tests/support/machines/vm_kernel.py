@@ -1,6 +1,7 @@
-"""Debian's kernel for emulated machines: downloaded once, with the modules that a test needs in an initial RAM disk.
+"""Run emulated machines with Debian's kernel, which is downloaded once, and an initial RAM disk with the modules that a
+test needs.
 
-QEMU runs without hardware virtualisation, so it works wherever the tests do.
+QEMU runs without hardware virtualisation, so this works wherever the tests do.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ NEEDED = {
     "dpkg-deb": "dpkg",
 }
 MARK = "ADSN-VM "
-"""Prefix of the guest's lines that the host reads: one JSON object each, and finally ``exit CODE``."""
+"""Prefix of the lines from the guest that the host reads. Each contains a JSON object; the last one is ``exit
+CODE``."""
 
 
 def missing_programs() -> list[str]:
@@ -31,7 +33,7 @@ def missing_programs() -> list[str]:
 
 
 def debian_kernel(cache: Path) -> Path:
-    """Return Debian's kernel package, downloaded once and unpacked."""
+    """Return the folder of Debian's unpacked kernel package. It is downloaded once."""
     cache.mkdir(parents=True, exist_ok=True)
     unpacked = cache / "kernel"
     if not unpacked.is_dir():
@@ -73,10 +75,11 @@ def initrd(kernel: Path, image: Path, modules: tuple[str, ...], options: dict[st
 
 
 def boot(kernel: Path, image: Path, more: list[str], log: Path, timeout_s: float) -> list[dict[str, Any]]:
-    """Run a machine with two processors until it switches itself off; return its guest's output after `MARK`.
+    """Run a machine with two CPUs until it switches itself off, and return the output of the guest after `MARK`.
 
     Raises:
-        RuntimeError: the guest did not end with ``exit 0``; the message has the end of its console, ``log`` all of it.
+        RuntimeError: the guest did not end with ``exit 0``. The message contains the end of the console output; ``log``
+            contains all of it.
     """
     command = [
         "qemu-system-x86_64",
@@ -84,7 +87,7 @@ def boot(kernel: Path, image: Path, more: list[str], log: Path, timeout_s: float
         *("-kernel", str(next(kernel.glob("boot/vmlinuz-*"))), "-initrd", str(image), *more),
     ]
     note = ""
-    # Straight to the file, so that it can be followed.
+    # Write directly to the file, so that the output can be followed.
     with log.open("wb") as console:
         try:
             subprocess.run(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console, timeout=timeout_s)
@@ -99,7 +102,7 @@ def boot(kernel: Path, image: Path, more: list[str], log: Path, timeout_s: float
 
 
 def _with_dependencies(paths: dict[str, Path], wanted: tuple[str, ...]) -> list[str]:
-    """Return modules in loading order. Each module file names its dependencies."""
+    """Return the names of modules and their dependencies in loading order. Each module file lists its dependencies."""
     order: list[str] = []
 
     def add(name: str) -> None:
@@ -127,6 +130,7 @@ def _cpio(entries: dict[str, tuple[int, bytes]]) -> bytes:
 
 
 def cache_folder() -> Path:
-    """Return the folder that keeps the kernel between runs: ``ADSN_VM_CACHE``, else the user's cache."""
+    """Return the folder in which the kernel is kept between runs: ``ADSN_VM_CACHE``, or else one in the user's
+    cache."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(os.environ.get("ADSN_VM_CACHE") or f"{base}/adsn/vm")

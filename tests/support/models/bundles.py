@@ -1,4 +1,4 @@
-"""Bundles changed by an attacker with write access to their folder."""
+"""Change bundles like an attacker who has write access to their folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def redigest(folder: Path, role: str, data: bytes) -> None:
-    """Replace a file and update the manifest, as an attacker with write access would."""
+    """Replace a file, and update the manifest to match."""
     manifest = json.loads((folder / "manifest.json").read_text())
     entry = next(e for e in manifest["files"] if e["role"] == role)
     (folder / entry["path"]).write_bytes(data)

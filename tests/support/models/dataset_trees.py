@@ -1,4 +1,4 @@
-"""Blank images, written in the data sets' layouts."""
+"""Write blank images in the layouts of the data sets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def picture(path: Path, value: int, size: tuple[int, int] = (40, 30), channels: int = 1) -> Path:
-    """Write a grey or RGB image of ``size`` width and height, filled with ``value``; its red is 20 higher."""
+    """Write a grey or RGB image filled with ``value``. In RGB images red is 20 higher. ``size``: width and height."""
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = (size[1], size[0]) if channels == 1 else (size[1], size[0], 3)
     pixels = np.full(shape, value, np.uint8)

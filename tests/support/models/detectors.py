@@ -13,7 +13,7 @@ from runtime.core.values import Image
 from runtime.face.scrfd import STRIDES
 
 MARKS = np.array([[-1.5, 0], [1.5, 0], [0, 1.6], [-1.2, 3.2], [1.2, 3.2]], np.float32)
-"""Landmarks relative to the cell's anchor, in strides."""
+"""Landmarks relative to the anchor of a cell, in units of the stride."""
 
 
 def spot(x: int, y: int, size: tuple[int, int] = (256, 320), edge: int = 32, channels: int = 3) -> Image:
@@ -26,9 +26,10 @@ def spot(x: int, y: int, size: tuple[int, int] = (256, 320), edge: int = 32, cha
 def tiny_model(
     heads: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]], shape: list[Any], repeat: int
 ) -> bytes:
-    """Return a model with one convolution per output: weights on the mean brightness of a cell, and a bias.
+    """Return a model in which each output is a convolution: weights for the mean brightness of a cell, and a bias.
 
-    ``heads``: name with its stride after an underscore → weights [C] and bias [C]. ``repeat``: anchors per cell.
+    ``heads``: name, which ends in an underscore and the stride → weights [C] and bias [C]. ``repeat``: number of
+    anchors per cell.
     """
     nodes, weights, outputs = [], [], []
     for name, (gain, bias) in heads.items():
@@ -56,7 +57,8 @@ def constant(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[
 
 
 def yunet() -> bytes:
-    """Return a model for which white cells of the coarsest stride are faces; input is 0 to 255, as OpenCV passes it."""
+    """Return a model for which white cells of the coarsest stride are faces. Its input is 0 to 255, as OpenCV passes
+    it."""
     heads: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
     for kind in ("cls", "obj", "bbox", "kps"):
         for stride in (8, 16, 32):
@@ -71,7 +73,7 @@ def yunet() -> bytes:
 
 
 def scrfd(edge: int = 320, outputs: int = 9) -> bytes:
-    """Return a model for which the first anchor of a white cell of stride 16 is a face; input is −1 to 1."""
+    """Return a model for which the first anchor of a white cell of stride 16 is a face. Its input is −1 to 1."""
     heads: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
     for kind in ("score", "bbox", "kps")[: outputs // 3]:
         for stride in STRIDES:

@@ -1,4 +1,4 @@
-"""Requirements on every engine. A backend's tests subclass `EngineContract` and provide an engine."""
+"""Tests of the requirements on every engine. The tests of a backend subclass `EngineContract` and provide an engine."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def same(a: Scores, b: Scores, tolerance: float = 0.0) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Reference for an engine: the float engine of the same bundle, inputs for both, and the largest difference that
-    the bundle states."""
+    """Reference for an engine: the float engine of the same bundle, inputs for both, and the largest difference stated
+    in the bundle."""
 
     engine: Engine
     inputs: Batch
@@ -37,8 +37,8 @@ class Reference:
 
 
 class EngineContract:
-    """Subclasses define the fixtures ``engine`` and ``reference``; ``batch_tolerance``: largest effect of the batch on
-    a score."""
+    """Tests of an engine. Subclasses define the fixtures ``engine`` and ``reference``. ``batch_tolerance``: largest
+    effect of the batch size on a score."""
 
     batch_tolerance = 1e-5
 

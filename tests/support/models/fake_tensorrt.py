@@ -1,8 +1,8 @@
 """A fake TensorRT: the classes that this project uses, each with exactly the members of a given real version.
 
-It runs the ONNX graph on ONNX Runtime in simulated device memory. It checks the code against the published names and
-exercises every line of it. It does not show that TensorRT builds the graph, what the result is, or how fast it runs:
-that takes a GPU and the tests marked ``gpu``.
+It runs the ONNX graph on ONNX Runtime in simulated device memory. With it, tests check our code against the published
+names and run every line of it. It does not show whether TensorRT can build the graph, what the result is, or how fast
+it runs: that takes a GPU and the tests marked ``gpu``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ VERSIONS = sorted(API)
 MAGIC = b"fake plan "
 STREAMS = itertools.count(1)
 RECORDING: dict[int, list[Callable[[], None]]] = {}
-"""Stream → the work submitted to it, for streams that are being captured."""
+"""Stream → work submitted to it, for streams that are being captured."""
 
 
 def submit(stream: int, work: Callable[[], None]) -> None:
@@ -41,9 +41,9 @@ def submit(stream: int, work: Callable[[], None]) -> None:
 
 
 def guarded(name: str, members: list[str], base: type) -> type:
-    """Return ``base`` under ``name``, with its public members limited to ``members``."""
+    """Return a subclass of ``base`` called ``name``, whose public members are limited to ``members``."""
 
-    class Guarded(base):  # type: ignore[misc]  # made for each version
+    class Guarded(base):  # type: ignore[misc]  # created for each version
         def __getattribute__(self, key: str) -> Any:
             if not key.startswith(("_", "fake_")) and key not in members:
                 raise AttributeError(f"{name} has no {key!r} in this version")
@@ -59,7 +59,8 @@ def guarded(name: str, members: list[str], base: type) -> type:
 
 
 class FakeDevice:
-    """`Device` in this process's memory. ``lost``: every call fails; ``stuck``: no call ever completes."""
+    """`Device` in the memory of this process. ``lost``: whether every call fails. ``stuck``: whether no call ever
+    completes."""
 
     provider = "fake"
 
@@ -165,7 +166,7 @@ class _Parser:
         return True
 
     def _warn_of_int64(self, proto: Any) -> None:
-        """Warn as the parser of TensorRT 8 does, which has int32 alone."""
+        """Warn like the parser of TensorRT 8, which has only int32."""
         wide = [onnx.numpy_helper.to_array(t) for t in proto.graph.initializer if t.data_type == onnx.TensorProto.INT64]
         if wide:
             self._logger.log(
@@ -257,13 +258,13 @@ class FakeContext:
             return False
         if max(shape[0] for shape in self.fake_shapes.values()) > self._engine.fake_max:
             return False
-        # A captured run keeps the shapes that it was captured with.
+        # A captured run keeps the shapes with which it was captured.
         shapes = dict(self.fake_shapes)
         submit(stream_handle, lambda: self.fake_run(shapes))
         return True
 
     def fake_run(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        """Compute what a submitted run computes."""
+        """Run the model with these shapes, as a submitted run does."""
         inputs = {}
         for name, shape in shapes.items():
             raw = ctypes.string_at(self.fake_addresses[name], int(np.prod(shape)) * 4)
@@ -309,7 +310,7 @@ class _Engine:
         return [(1, *rest), (1, *rest), (self.fake_max, *rest)]
 
     def create_execution_context(self) -> Any:
-        # Up to 8.6 a profile serves one context; the next one has no profile, and refuses shapes and work.
+        # Up to 8.6 only one context can use a profile. A second context has no profile, and refuses shapes and work.
         profile = 0 if self.fake_shares_profiles or not self.fake_taken else None
         self.fake_taken += 1
         return self.fake_contexts(self, profile)
@@ -319,7 +320,7 @@ class _Engine:
 
 
 class FakeTensorRT:
-    """The module. ``built`` keeps the configuration of every build."""
+    """The fake module. ``built``: configurations of all builds."""
 
     TensorIOMode: Any
     DataType: Any
@@ -412,7 +413,7 @@ class FakeTensorRT:
     def _class(self, name: str, base: type) -> type:
         made = guarded(name, self._api[name], base)
         if base is _Config:
-            # Members that the real class lacks in this version must not be set by its own constructor either.
+            # The constructor must not set members that the real class lacks in this version.
             def begin(config: Any) -> None:
                 for key, value in vars(_Config()).items():
                     object.__setattr__(config, key, value)

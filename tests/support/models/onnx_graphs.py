@@ -1,4 +1,4 @@
-"""Contents of ONNX graphs and their ranges."""
+"""Access to the contents of ONNX graphs and their ranges."""
 
 from __future__ import annotations
 

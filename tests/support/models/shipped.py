@@ -1,5 +1,5 @@
-"""The shipped bundle with the files that the repository leaves out: the float model and TensorRT's artifacts, rebuilt
-from its checkpoint and its ranges."""
+"""Complete the shipped bundle with the files that are not in the repository: the float model and the artifacts for
+TensorRT, rebuilt from its checkpoint and ranges."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from runtime.liveness.open import default_bundle
 
 
 def complete_bundle(folder: Path) -> Bundle:
-    """Write the bundle to ``folder``, which must not exist; load and verify it on the way."""
+    """Write the complete bundle to ``folder``, which must not exist. The bundle is loaded and verified."""
     source = default_bundle()
     shipped = open_bundle(source)
     network, _ = load_checkpoint(source / "checkpoint.safetensors")

@@ -1,4 +1,4 @@
-"""Response bodies: generated with the members that an attestation reads, and checked against the contract."""
+"""Response bodies: generate those that an attestation needs, and check bodies against the contract."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def checked(body: Any) -> LivenessResponse:
 
 
 def answer(decision: str = "live", **changes: Any) -> dict[str, Any]:
-    """Return the part of a response that an attestation reads."""
+    """Return the part of a response that an attestation uses."""
     body: dict[str, Any] = {
         "contract_version": "1.0",
         "request_id": "r-1",

@@ -1,4 +1,4 @@
-"""Audit logs, written and altered."""
+"""Write and alter audit logs."""
 
 from __future__ import annotations
 

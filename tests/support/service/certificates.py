@@ -1,4 +1,4 @@
-"""Certificates for tests: a CA, and the certificates that it signs for 127.0.0.1."""
+"""Create certificates for tests: a CA, and certificates for 127.0.0.1 signed by it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 
 
 class Authority:
-    """Signs certificates into ``folder``; ``certificate`` is its own."""
+    """CA that writes certificates to ``folder``. ``certificate``: certificate of the CA."""
 
     def __init__(self, folder: Path, name: str = "authority") -> None:
         self._folder, self._name = folder, name
@@ -26,7 +26,7 @@ class Authority:
         self.certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
     def intermediate(self, name: str) -> Authority:
-        """Return an intermediate CA signed by this one."""
+        """Return an intermediate CA signed by this CA."""
         below = Authority(self._folder, name)
         built = _builder(_name(name), _name(self._name), below.key.public_key())
         built = built.add_extension(x509.BasicConstraints(True, 0), True).add_extension(_usage(signs=True), True)

@@ -1,8 +1,8 @@
-"""Home Assistant's documented rules for a device's discovery payload, and its template rendering.
+"""Home Assistant's documented rules for the discovery payload of a device, and its rendering of templates.
 
 Transcribed from https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload and the pages of the three
 platforms (sensor.mqtt, binary_sensor.mqtt, event.mqtt). Home Assistant ignores unknown members. Here they are an error,
-because an ignored member has no effect.
+because a member that is ignored is a mistake.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ DEVICE = {
 ORIGIN = {"name", "sw_version", "support_url"}
 STATE_CLASSES = {"measurement", "total", "total_increasing"}
 UNITS = {"duration": {"d", "h", "min", "s", "ms"}}
-"""Device class of a sensor → its units. A sensor with another unit is refused."""
+"""Device class of a sensor → allowed units. Home Assistant refuses a sensor with a different unit."""
 TOPIC = re.compile(r"homeassistant/device/([a-zA-Z0-9_-]+/)?[a-zA-Z0-9_-]+/config")
 
 
@@ -110,7 +110,7 @@ def check_component(component: Mapping[str, Any]) -> None:
 
 
 def rendered(template: str, payload: bytes) -> str:
-    """Return Home Assistant's result for a payload with a component's template."""
+    """Return the result of a component's template for a payload, as rendered by Home Assistant."""
     value_json = json.loads(payload)
     text: str = environment().from_string(template).render(value=payload.decode(), value_json=value_json)
     return text

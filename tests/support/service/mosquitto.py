@@ -34,7 +34,7 @@ class Mosquitto:
         self.process: subprocess.Popen[bytes] | None = None
         lines = [f"listener {self.port} 127.0.0.1", "allow_anonymous false", f"password_file {folder}/passwords"]
         if os.geteuid() == 0:
-            # Otherwise it switches to a user that cannot read the test's folder.
+            # Otherwise mosquitto switches to a user that cannot read the folder of the test.
             lines.append("user root")
         if tls:
             make_certificate(folder)

@@ -1,4 +1,4 @@
-"""Events for tests, and a clock that they advance themselves."""
+"""Events for tests, and a clock that tests advance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Clock:
 
 
 def decision(name: str = "s1", made: Decision = "live", *, left_s: float = 2.0, now: int | None = None) -> Event:
-    """Return a decision that stays valid for ``left_s`` more seconds of ``now``'s clock."""
+    """Return a decision that stays valid for another ``left_s`` seconds after ``now``."""
     at = boottime_ns() if now is None else now
     reasons = () if made == "live" else ("fused_spoof",)
     return Event("decision", name, 7, utc_now(), {"door": "d1"}, made, reasons, at + int(left_s * SECOND))

@@ -1,4 +1,4 @@
-"""A real Redis or Valkey on loopback, started and stopped by tests, with a record of everything written to it."""
+"""Run a real Redis or Valkey on loopback for tests, with a record of everything written to it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def binaries() -> list[str]:
 
 
 def require_redis() -> str:
-    """Return the server to test with; skip the test if no server is installed."""
+    """Return the server program to test with. Skip the test if none is installed."""
     pytest.importorskip("redis", reason=MISSING)
     found = binaries()
     if not found:
@@ -41,7 +41,7 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """A server with its data in ``folder``. ``options``: as in its configuration file."""
+    """A server with its data in ``folder``. ``options``: options as in the configuration file of the server."""
 
     def __init__(self, folder: Path, binary: str = "redis-server", **options: str) -> None:
         self.folder, self.binary, self.options = folder, binary, options
@@ -54,7 +54,7 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        """Start it, and wait until it responds, with data or without."""
+        """Start the server, and wait until it responds. Existing data are loaded."""
         given = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder), "save": "", **self.options}
         words = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
         self.process = subprocess.Popen([self.binary, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -107,7 +107,7 @@ class RedisServer:
 
 
 class Written:
-    """MONITOR output of a server: each command that it executed, including those of scripts."""
+    """Output of MONITOR from a server: every command that it executed, including those in scripts."""
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
@@ -125,7 +125,7 @@ class Written:
         self._thread.start()
 
     def _read(self, line: socket.socket, stream: Any) -> None:
-        # Ends with the server.
+        # The connection ends when the server does.
         with line, contextlib.suppress(OSError):
             self.lines.extend(stream)
 

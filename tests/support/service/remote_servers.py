@@ -1,4 +1,4 @@
-"""Servers that answer as a test says, and links to them."""
+"""Servers with responses that the test determines, and remote engines that use them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def linked(url: str, **settings: Any) -> RemoteConnection:
 
 
 def golden() -> GoldenVectors:
-    """Return the fake engine's scores of two pairs."""
+    """Return golden vectors with the fake engine's scores of two pairs."""
     batch = random_batch(FakeEngine(), 2, seed=1)
     scores = FakeEngine().infer(batch)
     return GoldenVectors(batch, {"int8": np.concatenate([scores.score[:, None], scores.stream_scores], 1)})

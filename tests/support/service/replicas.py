@@ -36,12 +36,12 @@ class Replica:
         """Send a pair with the given ``nonce``, ``headers`` and ``params``."""
         nonce, headers = kwargs.pop("nonce", None), kwargs.pop("headers", {})
         files = {**person()[0], "meta": meta(nonce)}
-        # One boundary for all: the same pair must be the same request, byte for byte.
+        # Use the same boundary for all requests, so that the same pair gives the same bytes.
         headers = {"Content-Type": "multipart/form-data; boundary=between-the-parts", **headers}
         return self.client.post("/liveness", files=files, headers=headers, **kwargs)
 
     def conditions(self) -> set[str]:
-        """Return the conditions in ``/readyz``; the service must be ready."""
+        """Return the conditions in ``/readyz``. The service must be ready."""
         answer = self.client.get("/readyz")
         assert answer.status_code == 200, answer.text
         return {condition["name"] for condition in answer.json()["conditions"]}
@@ -53,7 +53,7 @@ def meta(nonce: str | None) -> bytes:
 
 @functools.cache
 def person() -> tuple[dict[str, bytes], list[float]]:
-    """Return a small pair and its face box: a thousand races should test the store, not decoding."""
+    """Return a small pair and its face box, so that a thousand races test the store and not decoding."""
     made, size = SyntheticRig(seed=107, subject=9000).next(), (160, 120)
     small = {name: cv2.resize(made.pair.image(name), size, interpolation=cv2.INTER_AREA) for name in ("rgb", "ir")}
     scale, box = size[0] / made.pair.image("rgb").shape[1], made.face_box
@@ -62,7 +62,7 @@ def person() -> tuple[dict[str, bytes], list[float]]:
 
 
 class Line:
-    """A keep-alive connection to a replica, whose requests differ only in their nonce."""
+    """A keep-alive connection to a replica. Its requests differ only in their nonce."""
 
     def __init__(self, replica: Replica) -> None:
         request = replica.client.build_request("POST", "/liveness", files={**person()[0], "meta": meta(NONCE)})

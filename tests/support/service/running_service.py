@@ -44,9 +44,9 @@ def nothing_blocks() -> Iterator[None]:
     """Make calls that would block the event loop raise instead, which gives a 500 that no test expects."""
     buster = BlockBuster()
     for name in ("threading.Lock.acquire", "threading.Lock.acquire_lock"):
-        # By design, held only for the time of an assignment.
+        # These locks are held only for the time of an assignment, so they may be used.
         del buster.functions[name]
-    # A small local file, checked every two seconds for changed keys.
+    # The key file is small and local, and is checked for changes only every two seconds.
     buster.functions["os.stat"].can_block_in("service/auth/guard.py", "_file_signature")
     buster.functions["io.BufferedReader.read"].can_block_in("service/auth/keys.py", "read_keys")
     buster.activate()

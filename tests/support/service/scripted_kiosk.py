@@ -37,9 +37,10 @@ def a_pair(generation: int = 0) -> Pair:
 
 
 class ScriptedAssessor:
-    """Scores every pair with ``score``; None: no face. ``error``: raised instead. ``gate``: scoring waits for it.
+    """Assessor that gives every pair the score ``score``; None means that there is no face.
 
-    ``proved``: pairs on which the network was run without a face; ``unproved``: raised instead.
+    ``error``: exception to raise instead. ``gate``: event for which scoring waits. ``proved``: pairs used for the
+    self-test. ``unproved``: exception to raise in the self-test.
     """
 
     def __init__(self) -> None:
@@ -73,7 +74,7 @@ class ScriptedAssessor:
 
 
 class Recorder:
-    """An output that records its events, and whether each was still fresh on arrival."""
+    """Output that records its events, and whether each of them was still fresh on arrival."""
 
     name = "recorder"
 
@@ -101,7 +102,7 @@ class Recorder:
 
 
 class SpyNotifier(Notifier):
-    """Keeps the messages instead of sending them."""
+    """Notifier that keeps messages instead of sending them."""
 
     def __init__(self) -> None:
         super().__init__({})
@@ -159,7 +160,7 @@ class ScriptedKiosk:
         self.feed.close()
 
     def go_on(self) -> None:
-        """Return after the loop has polled the feed five times, with scored pairs or without any."""
+        """Return after the loop has polled the feed five more times, whether or not it got pairs."""
         waits = self.feed.waits
         until(lambda: self.feed.waits >= waits + 6)
 

@@ -21,7 +21,7 @@ COMMAND = [sys.executable, "-c", "from service.cli.serve import main; main()"]
 
 @contextlib.contextmanager
 def serving(log: Path, *words: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Start the process; yield it and its address once it is ready. ``environment``: additional variables."""
+    """Start the process. Yield it and its address once it is ready. ``environment``: additional variables."""
     with log.open("w") as errors:
         process = subprocess.Popen(
             [*COMMAND, "--port", "0", *words],

@@ -1,9 +1,9 @@
-"""Cost of uploads of any shape: ``test_shapes`` runs this in a separate process, because the decoders' memory is only
-visible per process. Prints a JSON object with the worst cases.
+"""Measure the cost of uploads of any shape, and print the worst cases as a JSON object. ``test_shapes`` runs this in a
+separate process, because the memory of the decoders can only be measured per process.
 
-Memory is the peak resident set (``VmHWM``, reset before each upload through ``clear_refs``) above the resident set
-before the upload. Time is wall time or, if that is less, this process's CPU time on all cores, so that other processes
-do not count.
+Memory is the peak resident set (``VmHWM``, reset before each upload through ``clear_refs``) minus the resident set
+before the upload. Time is wall time or, if that is less, the CPU time of this process on all cores, so that other
+processes have no effect.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ KINDS = (*JPEGS, "png", "webp", "bmp")
 
 
 def status(key: str) -> float:
-    """Return one of this process's memory figures, MiB."""
+    """Return a memory figure of this process in MiB."""
     found = re.search(key + r":\s+(\d+)", Path("/proc/self/status").read_text())
     assert found is not None
     return int(found.group(1)) / 1024
@@ -71,7 +71,7 @@ def file_of(picture: np.ndarray[Any, Any], width: int, height: int, kind: str) -
 
 
 class Probe:
-    """Posts uploads and keeps the worst cases."""
+    """Probe that posts uploads and keeps the worst cases."""
 
     def __init__(self, client: TestClient) -> None:
         self.client = client
@@ -96,7 +96,7 @@ class Probe:
 
 
 def shapes(probe: Probe, rgb: np.ndarray[Any, Any], ir: np.ndarray[Any, Any], examples: int) -> Callable[[], None]:
-    """Return the property test: any two shapes and file types, with a face box or without."""
+    """Return the property test over any two shapes and file types, with or without a face box."""
 
     @settings(
         max_examples=examples,
@@ -145,7 +145,7 @@ def main(examples: int) -> None:
             time.sleep(0.05)
         probe = Probe(client)
         for _ in range(8):
-            # One-time allocations of each worker do not count as an upload's.
+            # One-time allocations of the workers must not count, so let all of them run once.
             probe.post({"rgb": file_of(rgb, 640, 480, "jpg"), "ir": file_of(ir, 640, 480, "png")}, "warm-up")
         probe = Probe(client)
         shapes(probe, rgb, ir, examples)()

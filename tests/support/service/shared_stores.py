@@ -1,4 +1,4 @@
-"""Replicas of the shared store, without a service around them."""
+"""Clients of a shared store, without a service around them."""
 
 from __future__ import annotations
 
@@ -43,10 +43,11 @@ async def stores(
     ready: bool = True,
     **settings: Any,
 ) -> AsyncIterator[list[SharedStore]]:
-    """Replicas that share a store, by default with a unique prefix. ``ready``: wait until nonces are accepted."""
+    """Yield clients of one store, by default with a unique prefix. ``ready``: whether to wait until nonces are
+    accepted."""
     timeout_ms = settings.pop("timeout_ms", PATIENT_MS)
     found = StoreSettings(**{"url": server.url, "prefix": next(PREFIXES), **settings})
-    # Above the settings' limit: tests that are not about time must not fail on a busy machine.
+    # Longer than the settings allow, because tests that are not about time must not fail on a busy machine.
     found = found.model_copy(update={"timeout_ms": timeout_ms})
     made = [SharedStore(found, limits, settle_s=settle_s, beat_s=settle_s / 4) for _ in range(count)]
     watching = [asyncio.create_task(store.watch()) for store in made]
@@ -62,18 +63,18 @@ async def stores(
 
 
 async def accepting(store: SharedStore) -> None:
-    """Wait until it accepts nonces."""
+    """Wait until the store accepts nonces."""
     await until(lambda: not store.status().conditions)
 
 
 async def condition(store: SharedStore, name: str) -> str:
-    """Wait for a condition; return its text."""
+    """Wait for a condition, and return its text."""
     await until(lambda: name in store.status().conditions)
     return store.status().conditions[name]
 
 
 async def until(true: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait for another process."""
+    """Wait for the effect of another process."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not true():
         assert asyncio.get_running_loop().time() < deadline

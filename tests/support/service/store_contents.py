@@ -1,6 +1,6 @@
 """Allowed contents of a store: the patterns of every key and value.
 
-`inspect` reads the output of MONITOR. An image, a score or a name matches no pattern, so it is detected.
+`inspect` checks the output of MONITOR. An image, a score or a name matches no pattern, so it is noticed.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def inspect(lines: Iterable[bytes]) -> int:
 
 
 def check_write(name: str, words: list[bytes]) -> None:
-    """Check one write command: its key, its value, its expiry."""
+    """Check one write command: its key, value and expiry."""
     key = words[0].decode("ascii")
     kind = next((kind for kind, form in KEYS.items() if re.fullmatch(form, key)), None)
     assert kind is not None, f"an unknown key: {key}"

@@ -1,6 +1,6 @@
-"""RealSense sources on the library's own simulated device: its frames, syncer and alignment; no camera.
+"""RealSense sources on the library's own simulated device, with its frames, syncer and alignment, but no camera.
 
-Not covered: whether a real pipeline starts, and what real cameras put into their metadata.
+Not covered are the start of a real pipeline and the metadata of real cameras.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class SimulatedDevice:
         frame.timestamp, frame.domain, frame.frame_number = timestamp_ms, domain, number
         frame.pixels, frame.profile = pixels, self._profiles[name].as_video_stream_profile()
         sensor = self._sensors[name]
-        # The test pushes frames faster than real time; they then match only without an actual rate.
+        # The test pushes frames faster than real time. The syncer matches them only if there is no actual rate.
         sensor.set_metadata(rs.frame_metadata_value.actual_fps, 0)
         for key, value in (metadata or {}).items():
             sensor.set_metadata(key, value)
@@ -152,7 +152,7 @@ def test_streams_of_one_device_share_it_and_give_pictures(device: SimulatedDevic
     assert all(0 <= f.t_arrival_ns - f.t_capture_ns < 20e9 for f in grey)
     infrared.close()
     assert realsense.HUBS, "the other stream continues"
-    # The device keeps sending both, as a real one does until it is restarted.
+    # The device keeps sending both streams, as a real one does until it is restarted.
     for number in (9, 10):
         device.push("ir", number, 900 + 33.3 * number, GREY)
         device.push("rgb", number, 900 + 33.3 * number, COLOUR)
@@ -217,7 +217,7 @@ def test_depth_is_millimetres_and_aligned_where_asked_for(device: SimulatedDevic
     image = read[-1].image[:, :, 0]
     assert image.dtype == np.float32
     assert set(np.unique(image)) == {0.0, 500.0}
-    # 0.1 m to the side at 0.5 m with a focal length of 60 pixels: 12 pixels.
+    # 0.1 m to the side at a distance of 0.5 m is 12 pixels with a focal length of 60 pixels.
     assert int(np.flatnonzero((image > 0).any(0))[0]) == 20 + 12
 
 

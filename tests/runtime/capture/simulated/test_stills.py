@@ -1,4 +1,4 @@
-"""The shipped stills: whole, small, and with faces where their facts say."""
+"""The shipped stills are complete and small, and their faces are where their ground truth says."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ from tests.support.fake_v4l2 import GREY, HELLO, META, FakeKernel, FakeNode
 
 
 def laptop() -> FakeKernel:
-    """RGB and IR in one housing, each with its metadata; a second camera that another user owns; a decoder."""
+    """Return a kernel with RGB and IR in one housing, each with a metadata node, a second camera owned by another user,
+    and a decoder."""
     kernel = FakeKernel(
         {
             "/dev/video0": FakeNode(card="Integrated C", formats=HELLO),

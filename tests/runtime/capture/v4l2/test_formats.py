@@ -1,4 +1,4 @@
-"""Images from drivers' bytes: every format, padding, bit depths, and invalid bytes."""
+"""Images from the bytes of drivers: every format, padding, bit depths, and invalid bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WIDTH, HEIGHT = 8, 6
 
 
 def flat(data: NDArray[Any], padding: int = 0) -> NDArray[np.uint8]:
-    """Return an array's bytes as a driver lays them out, each row followed by ``padding`` bytes of 0xEE."""
+    """Return the bytes of an array as a driver lays them out: each row is followed by ``padding`` bytes of 0xEE."""
     rows = np.ascontiguousarray(data).view(np.uint8).reshape(data.shape[0], -1)
     return np.pad(rows, ((0, 0), (0, padding)), constant_values=0xEE).reshape(-1)
 
@@ -87,7 +87,7 @@ def test_grey(padding: int) -> None:
         ("Y12", None, 4095, 255),
         ("Y14", None, 8192, 128),
         ("Y16", None, 0x80FF, 128),
-        # Ten bits in sixteen: taking the high byte would give 3.
+        # 10-bit values in 16 bits: the high byte would be 3.
         ("Y16", 10, 1023, 255),
         ("Y16", 12, 2048, 128),
         ("Y16", 8, 200, 200),

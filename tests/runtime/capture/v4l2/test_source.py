@@ -1,4 +1,4 @@
-"""Frames of the V4L2 source from a fake kernel: every way to arrive, to be timed, and to be wrong."""
+"""Frames of the V4L2 source from a fake kernel: how they arrive, how they are timed, and all faults."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_frames_come_whole_in_order_and_are_not_the_drivers_memory() -> None:
         assert frame is not None
         assert frame.image.shape == (480, 640, 1)
         assert frame.image.dtype == np.uint8
-        # The fake overwrites a returned buffer.
+        # The fake kernel overwrites a buffer that was given back.
         assert (frame.image == number + 1).all()
         assert (frame.seq, frame.generation, frame.modality, frame.lit) == (number, 7, "ir", "unknown")
         assert frame.t_arrival_ns == T0 + (number + 1) * PERIOD
@@ -196,7 +196,7 @@ def test_sequence_numbers_go_on_beyond_32_bits() -> None:
     assert [f.seq for f in (source.read(1) for _ in range(4)) if f] == [2**32 - 2, 2**32 - 1, 2**32 + 1, 2**32 + 2]
 
 
-# Faulty frames: each raises its own error, and the next frame comes.
+# Faulty frames: each raises its own error, and the next frame is read.
 
 
 @pytest.mark.parametrize(

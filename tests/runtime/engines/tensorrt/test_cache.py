@@ -1,4 +1,4 @@
-"""The cache of built engines: what it keeps, builds again and refuses."""
+"""The cache of built engines: which engines it keeps, builds again and refuses."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_cached_engine_is_used_and_a_stale_one_built_again(
         open_tensorrt(bundle, cache=cache).close()
         assert reason in caplog.text
         assert plan.read_bytes() == good
-    # Whole, but of a TensorRT that was exchanged behind its version number.
+    # The engine is complete, but was built by a different TensorRT with the same version number.
     foreign = plan_of(bundle, FakeTensorRT("10.0.1"))
     key = trt_open.key_of(machine.trt, GPU, bundle.entry("model-int8-trt").sha256, BuildSettings())
     cache.store(key, foreign, {})

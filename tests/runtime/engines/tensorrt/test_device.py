@@ -24,7 +24,7 @@ class Code(enum.IntEnum):
 
 
 class FakeRuntime:
-    """Fake cuda.bindings.runtime on this process's memory; functions return a code and their results."""
+    """Fake of cuda.bindings.runtime in the memory of this process. Functions return a code and their results."""
 
     cudaHostAllocDefault = 0
     cudaStreamNonBlocking = 1
@@ -136,7 +136,7 @@ def test_bindings_say_what_failed_and_leave_the_capture() -> None:
 
 
 class FakePycuda:
-    """Fake pycuda.driver."""
+    """Fake of pycuda.driver."""
 
     class Error(Exception):
         pass
@@ -150,7 +150,7 @@ class FakePycuda:
         if self.broken:
             raise self.Error("cuInit failed: no CUDA-capable device is detected")
 
-    def Device(self, index: int) -> Any:  # the library's name
+    def Device(self, index: int) -> Any:  # name used by the library
         def detach() -> None:
             self.stack.append("detached")
 

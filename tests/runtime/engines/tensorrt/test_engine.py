@@ -1,6 +1,6 @@
-"""The TensorRT engine up to the hardware's edge: the engines' contract, graphs, and devices that fail.
+"""The TensorRT engine without hardware: the contract of engines, CUDA graphs, and devices that fail.
 
-See `tests.support.models.fake_tensorrt` for what this does not prove.
+`tests.support.models.fake_tensorrt` says what this does not prove.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tests.support.models.tensorrt_machine import engine_on, machine_of, plan_of
 def test_a_bundle_runs_on_every_version(
     version: str, bundle: Bundle, cache: EngineCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Builds, starts and proves itself with no name that this version lacks."""
+    """The engine is built, started and verified without any name that this version lacks."""
     machine = machine_of(version, monkeypatch)
     phases: list[tuple[str, int, int]] = []
     settings = BuildSettings(max_batch=4, optimisation=5)
@@ -50,7 +50,7 @@ def test_a_bundle_runs_on_every_version(
 
 
 class TestTensorRTContract(EngineContract):
-    """On the oldest, a middle and the newest version; with and without CUDA graphs."""
+    """The contract with the oldest, a middle and the newest version, with and without CUDA graphs."""
 
     @pytest.fixture(params=["8.6.0", "10.3.0", "11.4.0.106"])
     def engine(
@@ -64,7 +64,7 @@ class TestTensorRTContract(EngineContract):
     @pytest.fixture
     def reference(self, bundle: Bundle) -> Reference:
         fp32 = open_engine(bundle, precision="fp32")
-        # The stated parity is of faces; noise strays further.
+        # The stated parity is for faces. With noise the differences are larger.
         stated = max(p.max_score_difference for p in bundle.manifest.parity)
         return Reference(fp32, random_batch(fp32, 5), stated + 0.05)
 
@@ -122,7 +122,7 @@ def test_after_a_refused_shape_all_shapes_are_given_again(bundle: Bundle, monkey
 def test_graphs_that_other_batch_sizes_disturb_do_not_serve(
     bundle: Bundle, cache: EngineCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A graph depends on the state of its context; the golden vectors run from graphs of alternating sizes."""
+    """A graph depends on the state of its context, so the golden vectors are run as graphs of alternating sizes."""
     machine_of("10.3.0", monkeypatch)
     run = FakeContext.fake_run
 

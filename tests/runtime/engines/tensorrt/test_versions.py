@@ -1,4 +1,4 @@
-"""Every version's names, and the settings that a build takes."""
+"""Names in each version, and the settings of a build."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SOURCES = Path(trt_versions.__file__).parent
 
 
 def names_touched() -> dict[str, set[str]]:
-    """Every ``trt.X`` and ``trt.X.Y`` in the sources → X: {Y}."""
+    """Return X → {Y} for each ``trt.X`` and ``trt.X.Y`` in the sources."""
     found: dict[str, set[str]] = {}
     for path in SOURCES.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -35,7 +35,7 @@ def names_touched() -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_name_the_code_touches_exists(version: str) -> None:
-    """Only the version module uses names that some versions lack, with getattr."""
+    """Names that some versions lack are used only in the module ``versions``, with getattr."""
     touched = names_touched()
     assert len(touched) > 10
     only_in_8 = {"NetworkDefinitionCreationFlag": {"EXPLICIT_BATCH"}}
@@ -77,7 +77,7 @@ def test_what_the_parser_says_reaches_the_person(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("version", ["8.5.3.1", "8.6.0", "10.3.0"])
 def test_a_build_warns_of_no_clamped_weights(bundle: Bundle, version: str, caplog: pytest.LogCaptureFixture) -> None:
-    """As TensorRT 8.5.3.1 did on the first GPU."""
+    """TensorRT 8.5.3.1 gave this warning on a real GPU."""
     build_plan(FakeTensorRT(version), bundle.read("model-int8-trt"), BuildSettings())
     assert "clamped" not in caplog.text
     assert ("INT64" in caplog.text) == version.startswith("8."), "the shapes of reshapes are int64 in ONNX"
