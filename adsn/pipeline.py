@@ -28,7 +28,7 @@ ImageSource = NDArray[Any] | str | os.PathLike[str]
 BoxLike = Box | tuple[float, float, float, float]
 """A face box in pixels: left edge, top edge, width and height."""
 MAX_PIXELS = 16_000_000
-"""Image files that declare more pixels are refused before they are decoded."""
+"""Maximum number of pixels. Image files that declare more are refused before they are decoded."""
 EXPECTED: Mapping[Modality, str] = {
     "rgb": "uint8 [H, W, 3] in RGB order",
     "ir": "uint8 [H, W] or [H, W, 1]",

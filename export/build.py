@@ -172,7 +172,7 @@ class _Sets:
 
 
 def _open_sets(source: ExportSource, modalities: tuple[str, str], rule: CropRule, step: ProgressStep) -> _Sets:
-    """Open or render the plan's sets.
+    """Open the data sets of the plan. Render those that are missing.
 
     Raises:
         DatasetError: a set cannot be read, or a set used for thresholds or rates lacks a class.

@@ -193,7 +193,7 @@ def shipped_checkpoint(console: Console) -> Path:
 
 
 def require_usable(source: ExportSource, out: Path) -> None:
-    """Refuse unreadable inputs and unwritable outputs now, not after minutes of work.
+    """Check that inputs are readable and outputs writable, before minutes of work.
 
     Raises:
         CheckpointError: the checkpoint cannot be read. ExportError, ConfigError: a folder is not writable.
@@ -218,7 +218,7 @@ class Destination:
 def build_bundle(
     source: ExportSource, options: ExportOptions, destination: Destination, console: Console
 ) -> ExportResult:
-    """Build a bundle, print the measurements, and write it if the gates pass.
+    """Build a bundle, print the measurements, and write the bundle if it passes the gates.
 
     Raises:
         ParityError: INT8 differs too much from FP32. ApcerError: a species is accepted too often, and the user did not
@@ -310,7 +310,7 @@ def finish(progress: Progress) -> None:
 
 
 def announce(console: Console, source: ExportSource, options: ExportOptions, out: Path) -> None:
-    """Print the steps of an export without running them."""
+    """Print the steps of an export, without running them."""
     from adsn.network.checkpoint import read_metadata
 
     plan, network = source.plan, read_metadata(source.checkpoint)["network"]

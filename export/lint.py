@@ -202,6 +202,6 @@ RULES: tuple[Rule, ...] = (
 
 
 def lint(model: bytes, target: TensorRtGeneration) -> list[LintViolation]:
-    """Return all breaches of the rules for ``target`` in a serialised ONNX model; empty if there are none."""
+    """Return all violations of the rules for ``target`` in a serialised ONNX model."""
     graph = _Graph(onnx.load_from_string(model), target)
     return [finding for rule in RULES for finding in rule(graph)]

@@ -63,7 +63,7 @@ class AsyncClient:
         nonce: str | None = None,
         idempotency_key: str | None = None,
     ) -> Answer:
-        """Assess the next pair of the service's own cameras; see `Client.assess_camera`."""
+        """Assess the next pair from the cameras of the service; see `Client.assess_camera`."""
         return await self._exchange(capture(timeout_ms, session_id, nonce, idempotency_key))
 
     async def ready(self) -> Readiness:

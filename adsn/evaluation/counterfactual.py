@@ -152,7 +152,7 @@ class Counterfactual:
         return Effect(self.renderer, attribute, species, rates[0], rates[1], int((without != with_it).sum()))
 
     def accepted(self, species: str, change: AttributeChange) -> NDArray[np.bool_]:
-        """Return which changed presentations the model accepts as bona fide, bool [presentations]."""
+        """Return which presentations the model accepts as bona fide after ``change``, bool [presentations]."""
         keys = [(species, number, self.variant(species, number, change)) for number in range(self.presentations)]
         # Many presentations have neither hat nor glasses, so they are the same for two attributes.
         left = [key for key in keys if key not in self._decided]
@@ -175,7 +175,7 @@ class Counterfactual:
         return change(Variant(drawn), np.random.default_rng([self.seed, number]))
 
     def crops(self, species: str, number: int, variant: Variant) -> dict[str, NDArray[Any]]:
-        """Render a presentation; return its crops by modality, [S, S, C]."""
+        """Render a presentation and return its crops [S, S, C] by modality."""
         return RENDERERS[self.renderer].render(self.presentation(species, number), variant).crops(self.rule)
 
 

@@ -32,7 +32,7 @@ class Variant:
 
 
 Render = Callable[[Presentation, Variant], Patch]
-"""A presentation and its content → its images and boxes."""
+"""Function from a presentation and its attributes to images and boxes."""
 
 
 @dataclass(frozen=True, slots=True)

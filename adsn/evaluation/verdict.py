@@ -55,6 +55,6 @@ HEADS: dict[State, str] = {
 
 
 def overall(verdicts: list[LimitCheck]) -> State:
-    """Return the worst state of several sets."""
+    """Return the worst state in several verdicts."""
     order: tuple[State, ...] = ("over", "unsure", "within")
     return next(state for state in order if any(v.state == state for v in verdicts))

@@ -74,7 +74,7 @@ def application(entry: str) -> typer.Typer:
 
 
 def helped(app: typer.Typer, words: tuple[str, ...]) -> CommandHelp:
-    """Return the help of the command that ``words`` name; the first word is the program."""
+    """Return the help of a command. ``words``: program, followed by the names of subcommands."""
     done = CliRunner().invoke(
         app, [*words[1:], "--help"], prog_name=words[0], terminal_width=WIDE, max_content_width=WIDE
     )
@@ -104,7 +104,7 @@ def programs() -> dict[str, str]:
 
 
 def everything() -> Iterator[CommandHelp]:
-    """Yield every program and its commands, depth first."""
+    """Yield the help of every program and its commands, depth first."""
     for name, entry in sorted(programs().items()):
         app = application(entry)
         waiting: list[tuple[str, ...]] = [(name,)]

@@ -11,10 +11,10 @@ from runtime.face.detector import Face
 EDGE_MM = 150.0
 """Edge in mm of the box used in training, on a life-size face."""
 SPREAD_MM = 89.5
-"""Spread of the landmarks on that face: the root of the sum of their squared distances from their mean. Turning the
-head brings the eyes closer together, tilting it brings the mouth closer to the eyes; the spread changes less than
-either length. The value lies between the best one for YuNet's landmarks of rendered heads of both shape sources and the
-best one for the true landmarks, so that the median edge of either is off by at most 5 % (benchmarks/faces.md)."""
+"""Spread in mm of the landmarks on that face: the root of the sum of their squared distances from their mean. When the
+head turns, the eyes come closer together; when it tilts, the mouth comes closer to the eyes. The spread changes less
+than either length. The value lies between the best ones for YuNet's landmarks and for the true landmarks of rendered
+heads, so that the median box edge is off by at most 5 % for both (benchmarks/faces.md)."""
 DOWN, SIDEWAYS = 0.25, 0.3
 """Position of the box's centre: this fraction of the way from the eyes to the mouth, and this fraction of the nose's
 sideways distance from that line, which follows the middle of the face as the head turns."""

@@ -39,7 +39,7 @@ map."""
 NEAREST_MM, FARTHEST_MM = 100.0, 10_000.0
 """Range of plausible distances of a face, in mm."""
 MIN_DEPTH_SHARE = 0.2
-"""Minimum fraction of pixels with known depth in the middle of a face box; with fewer, no distance is read."""
+"""Minimum fraction of pixels with known depth in the middle of a face box. Below it the depth map gives no distance."""
 DEPTH_LOOKUPS = 4
 """Maximum number of lookups in a depth map: where to look depends on the distance that the lookup gives."""
 ASPECT_TOLERANCE = 0.02

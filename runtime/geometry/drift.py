@@ -29,7 +29,8 @@ MIN_RESPONSE = 0.2
 """Minimum height of the correlation peak. Lower peaks come from differences in scale or rotation, or from darkness, not
 from a shift."""
 LIMIT_PX = 5.0
-"""In an image 640 pixels wide: 3 % of a face at arm's length, which is what the crops tolerate."""
+"""Largest acceptable shift in an image 640 pixels wide. It is 3 % of a face at arm's length, which the crops
+tolerate."""
 
 
 @dataclass(frozen=True, slots=True)

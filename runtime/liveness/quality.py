@@ -141,7 +141,7 @@ def ir_checks(
 
 
 def copy_check(rgb: NDArray[np.uint8], ir: NDArray[np.uint8], limits: QualityLimits) -> Check:
-    """Check whether the IR crop is a copy of the RGB one; skipped if RGB is almost black."""
+    """Check whether the IR crop is a copy of the RGB crop. The check is skipped if the RGB crop is almost black."""
     found = copy_correlation(rgb, ir) if mean_level(rgb) >= limits.min_sharp_mean else None
     return Check("ir.copied", found, None, limits.max_copied, "strobe_lost")
 

@@ -289,7 +289,7 @@ class Pairer:
         return self._tracker.phase
 
     def advice(self, now_ns: int) -> str:
-        """Return one line on why no pairs are formed and what to do; empty if there is nothing to say."""
+        """Return one line on why no pairs are formed and what to do, or an empty string if nothing is wrong."""
         arrivals = {s.modality: s.last_arrival for s in (self._first, self._second)}
         return pairing_advice(
             arrivals=arrivals,

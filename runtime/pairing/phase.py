@@ -125,5 +125,5 @@ class PhaseTracker:
 
     @property
     def phase(self) -> Phase:
-        """The phase so far."""
+        """Current estimate of the phase."""
         return Phase(self.lean, self.period, self.stable)

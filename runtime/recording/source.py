@@ -20,7 +20,7 @@ from runtime.core.values import Frame, Modality
 from runtime.recording.reader import ReadTally, Recording
 
 LEAD_NS = 500_000_000
-"""Delay of the first frame after opening, so that cameras opened next miss none."""
+"""Delay of the first frame after opening, so that cameras opened a moment later miss no frame."""
 
 _playing: dict[Path, tuple[int, int]] = {}
 _lock = threading.Lock()

@@ -19,7 +19,8 @@ from service.audit.jws import Signer, Verifier
 
 TYPE = "adsn-liveness+jws"
 CLOCK_SKEW_S = 30
-"""Accepted difference between two machines' clocks: a token issued this far in the future is still valid."""
+"""Accepted difference between the clocks of two machines, in seconds: a token issued this far in the future is still
+valid."""
 DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 
 

@@ -25,7 +25,7 @@ HTTP_ERRORS = {
 
 
 def json_response(body: Mapping[str, Any]) -> Response:
-    """Return ``body`` as a JSON response; NaN is refused."""
+    """Return ``body`` as a JSON response. NaN is refused."""
     return Response(json.dumps(body, allow_nan=False).encode(), media_type="application/json")
 
 

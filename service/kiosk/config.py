@@ -29,7 +29,8 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 """Pattern of a name. Names become levels of MQTT topics, so characters with a special meaning in topics are not
 allowed."""
 TOPIC = r"^[^/+#$\x00-\x20\x7f][^+#\x00-\x20\x7f]{0,199}$"
-"""Where published topics begin: no wildcard, no blank, and not the broker's own `$SYS`."""
+"""Pattern of the prefix of published topics. It excludes wildcards, white space, and the broker's own topics below
+`$SYS`."""
 
 
 class DecisionSettings(Section):

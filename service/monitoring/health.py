@@ -97,7 +97,7 @@ class Health:
                 listener(condition, False)
 
     def set(self, name: str, severity: Severity, detail: str | None) -> None:
-        """Raise the condition with ``detail``; None clears it."""
+        """Raise the condition with ``detail``, or clear it if ``detail`` is None."""
         if detail is None:
             self.clear(name)
         else:

@@ -305,7 +305,10 @@ class SharedStore:
         self._wake.set()
 
     def _closed(self, wait_s: float, *, lost: bool) -> None:
-        """Record that nonces are accepted again in ``wait_s``."""
+        """Record that nonces are refused for ``wait_s``.
+
+        ``lost``: whether the reason is that the store has lost data.
+        """
         if lost and wait_s > 0 and not (self._lost and time.monotonic() < self._closed_until_s):
             log.error("the store at %s has lost data: no nonce is accepted for %.0f s", self._name, wait_s)
         self._closed_until_s, self._lost = time.monotonic() + wait_s, lost

@@ -90,7 +90,7 @@ def camera_diagnosis(camera: CameraStatus) -> Diagnosis:
 
 
 def timestamp_diagnosis(modality: Modality, delays_ms: Sequence[float]) -> Diagnosis:
-    """Check that capture times are on the host's clock, by how long after them frames arrive."""
+    """Check that capture times are on the host's clock, using the delay from capture to arrival."""
     name = f"{MODALITY_NAMES[modality]} times"
     middle = statistics.median(delays_ms)
     detail = f"frames arrive {middle:.1f} ms after mid-exposure, {min(delays_ms):.1f} to {max(delays_ms):.1f}"

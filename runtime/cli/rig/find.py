@@ -53,7 +53,7 @@ def list_cameras(as_json: Json = False) -> None:
 
 
 def device_line(device: VideoDevice) -> str:
-    """Return a device in one line: its name, bus and modality, or why it cannot be used."""
+    """Return one line about a device: its name, bus and modality, or why it cannot be used."""
     parts = [device.card or device.path, device.bus, device.modality or ""]
     if device.metadata:
         parts.append(f"metadata at {device.metadata}")
