@@ -9,7 +9,7 @@ import numpy as np
 
 from synthetic.arrays import Array
 from synthetic.instruments.presented import Presented
-from synthetic.instruments.species import HELD, INSTRUMENTS
+from synthetic.instruments.species import HELD, INSTRUMENTS, PATH_TRACED_ONLY
 from synthetic.people.eyewear import eyewear_of
 from synthetic.people.identity import Identity, identity_of
 from synthetic.people.shape import HeadShape, head_shape, head_surface
@@ -42,7 +42,12 @@ class Scene:
 
 
 def compose(presentation: Presentation, scale: float, shape: str) -> Scene:
-    """Draw the scene of a presentation. ``scale``: pixels per mm of the images, which sets the surface's grid."""
+    """Draw the scene of a presentation. ``scale``: pixels per mm of the images, which sets the surface's grid.
+
+    Raises:
+        ValueError: an unknown shape, or a species that only the path tracer renders.
+    """
+    require_fast(presentation.species)
     rng = np.random.default_rng([*presentation.key, 0])
     camera = draw_camera(presentation.family, rng)
     who = identity_of(presentation.subject)
@@ -75,6 +80,19 @@ def compose(presentation: Presentation, scale: float, shape: str) -> Scene:
         place=np.random.default_rng([*presentation.key, 1]),
         sensor=np.random.default_rng([*presentation.key, 2, presentation.frame]),
     )
+
+
+def require_fast(species: str) -> None:
+    """Require a species that the fast renderer knows.
+
+    Raises:
+        ValueError: only the path tracer renders it.
+    """
+    if species in PATH_TRACED_ONLY:
+        raise ValueError(
+            f"the fast renderer has no species {species!r}: only the path tracer renders it (synthetic.pathtraced, "
+            "python -m adsn.cli.render)."
+        )
 
 
 def presented(
