@@ -132,6 +132,15 @@ def clear_sheet(cosine: Array, index: float, thickness_mm: float) -> tuple[Array
     return np.asarray(reflected, np.float32), np.asarray(absorbed, np.float32)
 
 
+def fleece_nir(rng: np.random.Generator, *, carbon: bool) -> float:
+    """Draw the NIR reflectance of a medical mask's non-woven polypropylene.
+
+    The fibres scatter and hardly absorb below 1100 nm, and the blue pigment of surgical masks, copper phthalocyanine,
+    absorbs at 600 to 700 nm and transmits 850 nm; so coloured masks are bright there. Carbon black stays dark.
+    """
+    return float(rng.uniform(0.03, 0.10) if carbon else rng.uniform(0.55, 0.80))
+
+
 def screen_nir(rng: np.random.Generator) -> float:
     """Draw the NIR reflectance of a display: it emits nothing at 850 or 940 nm and is dark, 0.03 to 0.08."""
     return float(rng.uniform(0.03, 0.08))

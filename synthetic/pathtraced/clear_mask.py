@@ -12,11 +12,13 @@ import cv2
 import numpy as np
 
 from synthetic.arrays import Array, float32
-from synthetic.pathtraced.formed import BACK_MM, embossed, heights, straight_window
+from synthetic.pathtraced.formed import BACK_MM, embossed, head_parts, heights, straight_window
 from synthetic.pathtraced.making import Making, glasses_before, in_front
+from synthetic.pathtraced.medical_mask import medical_mask_things
 from synthetic.pathtraced.people import dressed
 from synthetic.pathtraced.presented import FLIP, Shown, face_of
 from synthetic.pathtraced.things import Matter, Thing
+from synthetic.people.attributes import Attributes
 from synthetic.people.head import Expression
 from synthetic.people.makehuman.figure import Figure, FigurePart
 from synthetic.physics import CLEAR_PLASTIC_INDEX, clear_sheet
@@ -120,13 +122,13 @@ def paint_thing(make: Making, sheet: FigurePart, owner: Figure) -> Thing:
 def mask_transparent(make: Making) -> Shown:
     """A clear plastic mask of the subject, worn by another person whose face shows through."""
     rng, worn = make.rng, make.what.attributes
-    figure, things = dressed(make.library, make.wearer(), worn, glasses=False)
+    figure, things = dressed(make.library, make.wearer(), replace(worn, medical_mask=None), glasses=False)
     smile = Expression(smile=worn.face.smile)
-    owner, _ = dressed(make.library, make.subject, replace(worn, face=smile, hat=None, glasses=None))
+    owner, _ = dressed(make.library, make.subject, Attributes(smile))
     window = straight_window(HALF_MM, MIDDLE_MM, PX_PER_MM)
     # A sheet drawn over a mould loses its fine relief.
     round_off = float(rng.uniform(1.5, 4.0)) * PX_PER_MM
-    height = float32(cv2.GaussianBlur(heights(owner, window), (0, 0), round_off))
+    height = float32(cv2.GaussianBlur(heights(head_parts(owner), window), (0, 0), round_off))
     plain = embossed(height, window, HALF_MM, MIDDLE_MM, 1.0, GRID)
     reach = reach_of(make, plain, owner)
     plain = plain.moved(np.eye(3, dtype=np.float32), np.array([0, 0, BACK_MM + 1.5], np.float32))
@@ -135,6 +137,8 @@ def mask_transparent(make: Making) -> Shown:
     things += clear_things(make, sheet, reach)
     if rng.uniform() < PAINTED:
         things.append(paint_thing(make, sheet, owner))
+    if worn.medical_mask is not None:
+        things += medical_mask_things(figure, worn.medical_mask, worn.face.open_mouth, [sheet])
     if worn.glasses is not None:
         things += glasses_before(figure, worn.glasses, float(sheet.vertices[:, 2].max()) - 12)
     (fx, fy, fz), size = face_of(owner)

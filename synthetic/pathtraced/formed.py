@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from synthetic.arrays import Array, float32
-from synthetic.pathtraced.people import ball_part
-from synthetic.pathtraced.presented import NECK, placed
-from synthetic.pathtraced.things import Matter, Thing, Window, plate
+from synthetic.pathtraced.eyes import ball_part
+from synthetic.pathtraced.things import NECK, Window, plate
 from synthetic.pathtraced.zbuffer import z_buffer
 from synthetic.people.makehuman.figure import Figure, FigurePart, smooth_normals
 
@@ -26,16 +26,24 @@ def straight_window(half: tuple[float, float], middle: float, per_mm: float) -> 
     return Window((0.0, 0.0, FAR_MM), width, height, FAR_MM * per_mm, centre)
 
 
-def heights(figure: Figure, window: Window, turn: Array | None = None, *, hair: bool = False) -> Array:
-    """Return how far a head stands out from `BACK_MM` at a window's pixels, mm [h, w]. ``turn``: the head's rotation,
-    a matrix [3, 3]."""
+def heights(parts: Sequence[FigurePart], window: Window) -> Array:
+    """Return how far meshes stand out from `BACK_MM` at a window's pixels, mm [h, w]."""
+    depth, owner = z_buffer(list(enumerate(parts)), window)
+    return np.where(owner >= 0, np.clip(window.at[2] - depth - BACK_MM, 0, None), 0).astype(np.float32)
+
+
+def head_parts(figure: Figure, *, hair: bool = False) -> list[FigurePart]:
+    """Return skin, eyes and perhaps hair of a head."""
     parts = [figure.skin, *(ball_part(eye) for eye in figure.eyes)]
     if hair and figure.hair is not None:
         parts.append(figure.hair)
-    if turn is not None:
-        parts = [placed(Thing(part, Matter((0.5,) * 4)), turn, NECK).part for part in parts]
-    depth, owner = z_buffer(list(enumerate(parts)), window)
-    return np.where(owner >= 0, np.clip(window.at[2] - depth - BACK_MM, 0, None), 0).astype(np.float32)
+    return parts
+
+
+def placed_part(part: FigurePart, turn: Array) -> FigurePart:
+    """Return a part of a head rotated by a matrix [3, 3] about the neck."""
+    about = np.array(NECK, np.float32)
+    return part.moved(turn, about - turn @ about)
 
 
 def sampled(values: Array, window: Window, points: Array) -> Array:

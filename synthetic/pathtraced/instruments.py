@@ -13,10 +13,12 @@ from synthetic.instruments.prints import INKS, dye_ink, pigment_ink, toner
 from synthetic.pathtraced import skin as paint
 from synthetic.pathtraced.clear_mask import mask_transparent
 from synthetic.pathtraced.description import Description
+from synthetic.pathtraced.eyes import ball_part
 from synthetic.pathtraced.eyewear import glasses_things
 from synthetic.pathtraced.inks import ROUGHNESS, Ink
 from synthetic.pathtraced.making import Making, eye_holes, glasses_before, held, in_front, map_of, soft
-from synthetic.pathtraced.people import ball_part, dressed, eye_matter
+from synthetic.pathtraced.medical_mask import medical_mask_things
+from synthetic.pathtraced.people import dressed, eye_matter
 from synthetic.pathtraced.portrait import (
     blank_surface,
     face_in_picture,
@@ -25,7 +27,8 @@ from synthetic.pathtraced.portrait import (
 )
 from synthetic.pathtraced.presented import Shown, face_of
 from synthetic.pathtraced.relief_mask import mask_relief
-from synthetic.pathtraced.things import Matter, Thing, plate
+from synthetic.pathtraced.things import Matter, Thing, plate, present
+from synthetic.people.attributes import Attributes
 from synthetic.people.head import Glasses
 from synthetic.people.makehuman.library import Library
 from synthetic.people.makehuman.person import person_of
@@ -124,7 +127,9 @@ def _before_face(make: Making, curl: float, *, holes: int, wide: float) -> Shown
     nose, 3 also the mouth."""
     rng, worn = make.rng, make.what.attributes
     shown, pictured = make.picture()
-    figure, things = dressed(make.library, make.wearer(), replace(worn, hat=None), glasses=worn.glasses_on_picture)
+    figure, things = dressed(
+        make.library, make.wearer(), replace(worn, hat=None, medical_mask=None), glasses=worn.glasses_on_picture
+    )
     half, scale = (88.0, 122.0), float(rng.uniform(0.95, 1.06))
     middle = -22.0
     lying = lying_on(shown, half, middle, scale, SHEET_PX, margin=False)
@@ -185,8 +190,8 @@ def _painted(make: Making, nir: float, ghost: float) -> Array:
 def mask_rigid(make: Making) -> Shown:
     """A painted resin mask of the subject, printed or cast, worn by another person: right relief, wrong matter."""
     rng, worn = make.rng, make.what.attributes
-    figure, things = dressed(make.library, make.wearer(), worn, glasses=False)
-    owner, _ = dressed(make.library, make.subject, replace(worn, hat=None, glasses=None))
+    figure, things = dressed(make.library, make.wearer(), replace(worn, medical_mask=None), glasses=False)
+    owner, _ = dressed(make.library, make.subject, Attributes(worn.face))
     nir = mask_nir(rng, skin_like=False)
     x, y, z = map_of(make)
     edge = np.square(x / 68) + np.square((y + 28) / np.where(y > -28, float(rng.uniform(75, 95)), 86))
@@ -199,7 +204,10 @@ def mask_rigid(make: Making) -> Shown:
     )
     shell = in_front(owner.skin.pushed(1.5), figure, float(rng.uniform(2, 5)))
     shift = np.array([0, 0, float(shell.vertices[0, 2] - owner.skin.pushed(1.5).vertices[0, 2])], np.float32)
-    things.append(Thing(shell, matter, "instrument"))
+    resin = Thing(shell, matter, "instrument")
+    things.append(resin)
+    if worn.medical_mask is not None:
+        things += medical_mask_things(figure, worn.medical_mask, worn.face.open_mouth, [present(resin)])
     if not open_eyes:
         for k, eye in enumerate(owner.eyes):
             painted = paint.eye_albedo(make.library, make.subject.iris, 1 - 2 * k).copy()
@@ -240,7 +248,9 @@ def partial(make: Making) -> Shown:
     """A living face, partly disguised: printed eyes, a printed mouth, half a print, or solid glasses."""
     rng, worn = make.rng, make.what.attributes
     kind = int(rng.integers(4))
-    figure, things = dressed(make.library, make.wearer(), worn, glasses=kind != 3)
+    # A printed mouth shows the mask of its picture; a real mask would hide the print.
+    real = worn if kind in (0, 3) else replace(worn, medical_mask=None)
+    figure, things = dressed(make.library, make.wearer(), real, glasses=kind != 3)
     face, size = face_of(figure)
     if kind == 3:
         solid = Glasses(1.0, float(rng.uniform(0.05, 0.5)), float(rng.uniform(2, 5)), disc=False)

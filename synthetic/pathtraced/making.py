@@ -52,7 +52,7 @@ def held(make: Making, things: list[Thing], figure: Figure, scale: float, *, gla
     if glasses and worn.glasses is not None and worn.glasses_on_picture:
         things += before_sheet(glasses_things(figure, worn.glasses), scale, 2.0)
     if make.rng.uniform() < HELD_BEFORE_A_PERSON:
-        _, holder = dressed(make.library, make.wearer(), replace(worn, glasses=None, hat=None))
+        _, holder = dressed(make.library, make.wearer(), replace(worn, glasses=None, hat=None, medical_mask=None))
         shift = np.array([make.rng.normal(0, 60), make.rng.normal(-30, 40), -make.rng.uniform(90, 220)], np.float32)
         things += [replace(t, part=t.part.moved(np.eye(3, dtype=np.float32), shift)) for t in holder]
     if make.rng.uniform() < IN_HANDS:

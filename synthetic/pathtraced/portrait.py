@@ -10,10 +10,10 @@ import numpy as np
 from synthetic.arrays import Array, float32
 from synthetic.instruments.portrait import PICTURES, portrait_turn
 from synthetic.pathtraced.people import dressed
-from synthetic.pathtraced.presented import FLIP, NECK, face_of, placed
+from synthetic.pathtraced.presented import FLIP, face_of, placed
 from synthetic.pathtraced.render import picture
 from synthetic.pathtraced.surroundings import flash_of, lamps_of, place_things
-from synthetic.pathtraced.things import Stage, Thing, Window, plate
+from synthetic.pathtraced.things import NECK, Stage, Thing, Window, plate
 from synthetic.people.attributes import Attributes
 from synthetic.people.makehuman.figure import Figure, FigurePart
 from synthetic.people.makehuman.library import Library

@@ -10,9 +10,10 @@ import numpy as np
 from synthetic.arrays import Array, float32
 from synthetic.instruments.portrait import portrait_turn
 from synthetic.instruments.prints import INKS
-from synthetic.pathtraced.formed import embossed, heights
+from synthetic.pathtraced.formed import embossed, head_parts, heights, placed_part
 from synthetic.pathtraced.inks import ROUGHNESS
 from synthetic.pathtraced.making import Making, glasses_before, held, in_front
+from synthetic.pathtraced.medical_mask import medical_mask_things
 from synthetic.pathtraced.people import dressed
 from synthetic.pathtraced.portrait import (
     PIXELS_PER_MM,
@@ -58,7 +59,11 @@ def mask_relief(make: Making) -> Shown:
     depth, blur = float(rng.uniform(*FLATTENED)), float(rng.uniform(2.0, 5.0))
     # The relief lies under the picture, which was taken from the same place.
     window = picture_window()
-    height = heights(figure, window, turn, hair=True) * np.float32(depth)
+    parts = head_parts(figure, hair=True)
+    if what.attributes.medical_mask is not None:
+        cloth, _ = medical_mask_things(figure, what.attributes.medical_mask, what.attributes.face.open_mouth)
+        parts.append(cloth.part)
+    height = heights([placed_part(part, turn) for part in parts], window) * np.float32(depth)
     height = float32(cv2.GaussianBlur(height, (0, 0), blur * PIXELS_PER_MM))
     part = embossed(height, window, half, middle, scale, GRID)
     lying = lying_on(picture, half, middle, scale, SHEET_PX, margin=False)
@@ -73,7 +78,7 @@ def mask_relief(make: Making) -> Shown:
     if not worn:
         found = held(make, [Thing(part, matter, "instrument")], figure, scale)
         return replace(found, face=(fx, fy, front))
-    bare = replace(what.attributes, hat=None)
+    bare = replace(what.attributes, hat=None, medical_mask=None)
     wearer, things = dressed(make.library, make.wearer(), bare, glasses=False)
     on = in_front(part, wearer, float(rng.uniform(2, 6)))
     shift = float(on.vertices[0, 2] - part.vertices[0, 2])

@@ -25,6 +25,7 @@ from synthetic.pathtraced.things import (
     facing,
     joined,
     plate,
+    present,
 )
 from synthetic.pathtraced.zbuffer import z_buffer
 from synthetic.people.makehuman.figure import FigurePart
@@ -127,18 +128,6 @@ def distances(things: tuple[Thing, ...], window: Window) -> tuple[Array, NDArray
     and the index of its thing in ``things``, -1 for none. Transparent panes do not count."""
     seen = [(k, t) for k, t in enumerate(things) if t.matter.opacity is None and not t.matter.clear]
     return z_buffer([(k, present(t)) for k, t in seen], window)
-
-
-def present(thing: Thing) -> FigurePart:
-    """Return a thing's mesh without the triangles that its mask cuts away."""
-    alpha, part = thing.matter.alpha, thing.part
-    if alpha is None:
-        return part
-    corners = part.uv[part.triangles]
-    at = np.concatenate([corners, corners.mean(1, keepdims=True)], 1) % 1.0
-    rows = np.minimum((1 - at[:, :, 1]) * alpha.shape[0], alpha.shape[0] - 1).astype(np.int64)
-    columns = np.minimum(at[:, :, 0] * alpha.shape[1], alpha.shape[1] - 1).astype(np.int64)
-    return replace(part, triangles=part.triangles[(alpha[rows, columns] > 0.5).any(1)])
 
 
 def _scene(mi: Any, stage: Stage, window: Window, band: Band) -> dict[str, Any]:

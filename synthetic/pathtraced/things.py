@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from synthetic.arrays import Array
 from synthetic.people.makehuman.figure import FigurePart
 
+NECK = (0.0, -40.0, -60.0)
+"""The point about which a head turns, in a figure's axes."""
 Bands = tuple[float, float, float, float]
 """Red, green, blue and infrared."""
 
@@ -92,6 +94,18 @@ class Window:
         away = np.asarray(points, np.float32) - np.array(self.at, np.float32)
         scale = self.focal / -away[:, 2]
         return np.stack([self.middle[0] + away[:, 0] * scale, self.middle[1] - away[:, 1] * scale], 1)
+
+
+def present(thing: Thing) -> FigurePart:
+    """Return a thing's mesh without the triangles that its mask cuts away."""
+    alpha, part = thing.matter.alpha, thing.part
+    if alpha is None:
+        return part
+    corners = part.uv[part.triangles]
+    at = np.concatenate([corners, corners.mean(1, keepdims=True)], 1) % 1.0
+    rows = np.minimum((1 - at[:, :, 1]) * alpha.shape[0], alpha.shape[0] - 1).astype(np.int64)
+    columns = np.minimum(at[:, :, 0] * alpha.shape[1], alpha.shape[1] - 1).astype(np.int64)
+    return replace(part, triangles=part.triangles[(alpha[rows, columns] > 0.5).any(1)])
 
 
 def plate(

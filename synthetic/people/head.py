@@ -48,6 +48,17 @@ class Hat:
     texture_seed: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class MedicalMask:
+    """A medical mask. ``colour``: R, G, B and infrared. ``pleated``: a surgical mask, else a folded respirator.
+    ``over_nose``: whether it covers the nose."""
+
+    colour: tuple[float, float, float, float]
+    pleated: bool = True
+    over_nose: bool = True
+    texture_seed: int = 0
+
+
 def relief(who: Identity, face: Expression, x: Array, y: Array) -> tuple[Array, Array]:
     """Return height in mm and coverage of the head's outline, both [h, w]."""
     below = np.clip(y / who.chin, 0, 1)
