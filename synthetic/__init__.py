@@ -1,7 +1,7 @@
 """Simulation of the scene before the cameras: heads, skin, light, attack instruments, sensors."""
 
 from synthetic.contact_sheet import contact_sheet
-from synthetic.people.attributes import Attributes, draw_attributes, draw_glasses, draw_hat
+from synthetic.people.attributes import Attributes, draw_attributes, draw_glasses, draw_hat, draw_medical_mask
 from synthetic.people.scan import FaceModelError
 from synthetic.people.scan import load as load_face_model
 from synthetic.people.shape import SHAPES
@@ -25,6 +25,7 @@ __all__ = [
     "draw_attributes",
     "draw_glasses",
     "draw_hat",
+    "draw_medical_mask",
     "load_face_model",
     "render_frame",
     "render_patch",

@@ -103,7 +103,7 @@ def presented(
     if not presentation.bona_fide:
         make = INSTRUMENTS[presentation.species]
         return make(shape, who.number, presentation.number, worn, pitch, rng)
-    head = head_surface(shape, who, worn.face, pitch, rng, worn.hat)
+    head = head_surface(shape, who, worn.face, pitch, rng, worn.hat, worn.medical_mask)
     return Presented(head, before=eyewear_of(shape.features(who), worn.glasses, pitch))
 
 

@@ -11,7 +11,7 @@ import typer
 
 from adsn.datasets.base import DatasetError
 from adsn.datasets.shards import ShardSpec, write_shards
-from synthetic import PATH_TRACED_SPECIES
+from synthetic import PATH_TRACED_SPECIES, FaceModelError
 from synthetic.pathtraced import SAMPLES, RenderError
 from synthetic.people.makehuman import MakeHumanError
 
@@ -57,7 +57,7 @@ def render(
             typer.echo(f"subject {subject}: {pairs} pairs, {time.monotonic() - began:.0f} s since the start")
 
         folder = write_shards(spec, root, part=(k, n), tick=tick)
-    except (DatasetError, MakeHumanError, RenderError) as error:
+    except (DatasetError, FaceModelError, MakeHumanError, RenderError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     typer.echo(str(folder))

@@ -36,6 +36,9 @@ from synthetic.physics import mask_nir, screen_nir
 from synthetic.surface import noise
 
 SHEET_PX = (256, 320)
+PARTS = ("eyes", "mouth", "half", "glasses")
+NOSE_OR_FOREHEAD = 1 / 3
+"""Share of partial attacks with a printed nose or forehead."""
 
 
 def instrument(library: Library, what: Description) -> Shown:
@@ -245,14 +248,18 @@ def mask_silicone(make: Making) -> Shown:
 
 
 def partial(make: Making) -> Shown:
-    """A living face, partly disguised: printed eyes, a printed mouth, half a print, or solid glasses."""
+    """A living face, partly disguised: printed eyes, mouth, nose or forehead, half a print, or solid glasses."""
     rng, worn = make.rng, make.what.attributes
-    kind = int(rng.integers(4))
+    kind = PARTS[int(rng.integers(4))]
+    # A generator of its own, so that the other kinds stay as they were.
+    other = np.random.default_rng([0x79, *make.what.presentation.key])
+    if other.uniform() < NOSE_OR_FOREHEAD:
+        kind = str(other.choice(("nose", "forehead")))
     # A printed mouth shows the mask of its picture; a real mask would hide the print.
-    real = worn if kind in (0, 3) else replace(worn, medical_mask=None)
-    figure, things = dressed(make.library, make.wearer(), real, glasses=kind != 3)
+    real = worn if kind in ("eyes", "glasses", "forehead") else replace(worn, medical_mask=None)
+    figure, things = dressed(make.library, make.wearer(), real, glasses=kind != "glasses")
     face, size = face_of(figure)
-    if kind == 3:
+    if kind == "glasses":
         solid = Glasses(1.0, float(rng.uniform(0.05, 0.5)), float(rng.uniform(2, 5)), disc=False)
         r, g, b = (float(v) for v in rng.uniform(0.05, 0.7, 3))
         plastic = Matter((r, g, b, float(rng.uniform(0.05, 0.7))), roughness=float(rng.uniform(0.1, 0.4)))
@@ -269,17 +276,21 @@ def partial(make: Making) -> Shown:
     ink = INKS[int(rng.integers(len(INKS)))]
     ink(surface, lying, rng)
     front = (z > -30).astype(np.float32) * np.clip((72 - np.abs(x)) / 2, 0, 1)
-    if kind == 0:
+    if kind == "eyes":
         band = np.clip((19 - np.abs(y - 3)) / 2, 0, 1) * np.clip((62 - np.abs(x)) / 2, 0, 1)
-    elif kind == 1:
+    elif kind == "mouth":
         band = np.clip((-42 - y) / 2, 0, 1) * np.clip((50 - np.abs(x)) / 2, 0, 1) * np.clip((y + 104) / 2, 0, 1)
+    elif kind == "nose":
+        band = np.clip((1.15 - np.square(x / 22) - np.square((y + 30) / 27)) * 6, 0, 1)
+    elif kind == "forehead":
+        band = np.clip((y - 20) / 2, 0, 1) * np.clip((74 - y) / 2, 0, 1) * np.clip((62 - np.abs(x)) / 2, 0, 1)
     else:
         side = float(rng.choice((-1, 1)))
         band = np.clip((side * x - 6) / 2, 0, 1) * np.clip((y + 108) / 2, 0, 1) * np.clip((70 - y) / 2, 0, 1)
     matter = Matter(surface.albedo, roughness=float(rng.uniform(*ROUGHNESS[ink])), alpha=soft(float32(band * front)))
     patch = Thing(figure.skin.pushed(float(rng.uniform(2.5, 5))), matter, "instrument", attack=True)
     things.append(patch)
-    if kind == 0:
+    if kind == "eyes":
         # Printed eyes bulge over the living ones.
         for eye in figure.eyes:
             printed_eye = _eye_print(shown, float(np.sign(eye.centre[0])), ink, rng)

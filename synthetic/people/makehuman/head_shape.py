@@ -192,7 +192,7 @@ def registration(library: Library) -> Registration:
     surface = surface[::3]
     nearest, away = _nearest(points, mean[surface], 4)
     weights = 1 / np.maximum(away, 0.5)
-    weights /= weights.sum(1, keepdims=True)
+    weights = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
     return Registration(points, surface[nearest], weights, balls)
 
 

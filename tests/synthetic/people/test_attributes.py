@@ -9,7 +9,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from synthetic import SPECIES, Attributes, Presentation, attributes_of, draw_glasses, draw_hat, render_patch
+from synthetic import (
+    SPECIES,
+    Attributes,
+    Presentation,
+    attributes_of,
+    draw_glasses,
+    draw_hat,
+    draw_medical_mask,
+    render_patch,
+)
 
 TRAITS: dict[str, Callable[[Attributes], float]] = {
     "glasses": lambda worn: worn.glasses is not None,
@@ -52,7 +61,8 @@ def worn_bare(species: str, subject: int = 40) -> Attributes:
 
 
 # No glasses are worn over a partial attack that consists of solid glasses.
-CHANGED = [(s, "hat") for s in SPECIES] + [(s, "glasses") for s in SPECIES if s != "partial"]
+CHANGED = [(s, name) for s in SPECIES for name in ("hat", "medical_mask")]
+CHANGED += [(s, "glasses") for s in SPECIES if s != "partial"]
 
 
 @pytest.mark.parametrize(("species", "attribute"), CHANGED)
@@ -61,8 +71,10 @@ def test_changing_an_attribute_changes_only_where_it_shows(species: str, attribu
     bare = worn_bare(species)
     if attribute == "glasses":
         changed = replace(bare, glasses=draw_glasses(rng), glasses_on_picture=True)
-    else:
+    elif attribute == "hat":
         changed = replace(bare, hat=draw_hat(rng))
+    else:
+        changed = replace(bare, medical_mask=draw_medical_mask(rng))
     pictures = [
         render_patch(Presentation(seed=5, subject=40, species=species, attributes=worn)) for worn in (bare, changed)
     ]
