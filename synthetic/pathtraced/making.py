@@ -14,7 +14,7 @@ from synthetic.pathtraced.eyewear import glasses_things
 from synthetic.pathtraced.people import dressed
 from synthetic.pathtraced.portrait import before_sheet, face_in_picture, stolen_picture, variant_of
 from synthetic.pathtraced.presented import Shown
-from synthetic.pathtraced.things import Matter, Thing, joined, tube
+from synthetic.pathtraced.things import Matter, Thing, joined, present, tube
 from synthetic.people.head import Glasses
 from synthetic.people.makehuman.figure import Figure, FigurePart
 from synthetic.people.makehuman.library import Library
@@ -56,7 +56,7 @@ def held(make: Making, things: list[Thing], figure: Figure, scale: float, *, gla
         shift = np.array([make.rng.normal(0, 60), make.rng.normal(-30, 40), -make.rng.uniform(90, 220)], np.float32)
         things += [replace(t, part=t.part.moved(np.eye(3, dtype=np.float32), shift)) for t in holder]
     if make.rng.uniform() < IN_HANDS:
-        things.append(_fingers(make, things[0].part))
+        things.append(_fingers(make, present(things[0])))
     face, size = face_in_picture(figure, scale)
     return Shown(tuple(things), face, size, make.subject.who.melanin, pivot=(0.0, 0.0, 0.0), scale=scale)
 
@@ -64,18 +64,28 @@ def held(make: Making, things: list[Thing], figure: Figure, scale: float, *, gla
 def _fingers(make: Making, sheet: FigurePart) -> Thing:
     """Return thumbs and fingers that hold a sheet at its sides."""
     rng = make.rng
-    half, low, high = (float(v) for v in (sheet.vertices[:, 0].max(), *_span(sheet.vertices[:, 1])))
+    sheet_points = sheet.vertices[np.unique(sheet.triangles)]
+    low, high = _span(sheet_points[:, 1])
     found = []
     for side in (-1, 1) if rng.uniform() < 0.6 else (int(rng.choice((-1, 1))),):
         at = float(rng.uniform(low, 0.5 * (low + high)))
         for k in range(int(rng.integers(1, 4))):
             reach, y = float(rng.uniform(12, 32)), at + 19 * k
+            half = _half_at(sheet_points, y)
             x = side * np.array([half + 45, half + 14, half - 0.4 * reach, half - 0.8 * reach, half - reach])
             path = np.stack([x, y + np.array([-12, -4, 0, 1, 1]), np.array([-25, 3, 10, 10, 9])], 1)
             girth = np.array([10.5, 9.5, 8.5, 7.5, 1.5]) * rng.uniform(0.85, 1.1)
             found.append(tube(path, girth.astype(np.float32), closed=False))
     r, g, b, nir = (float(v) for v in skin_bands(make.wearer().who.melanin))
     return Thing(joined(found), Matter((r, g, b, nir), roughness=0.5), "instrument")
+
+
+def _half_at(points: Array, height: float) -> float:
+    """Return the half width of a sheet near a height, mm: a cut-out is narrow at its top and bottom."""
+    away = np.abs(points[:, 1] - height)
+    # Rows of a sheet's mesh lie up to 25 mm apart.
+    near = points[away <= max(25.0, float(away.min()))]
+    return float(np.abs(near[:, 0]).max())
 
 
 def _span(values: Array) -> tuple[float, float]:

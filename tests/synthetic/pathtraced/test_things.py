@@ -14,7 +14,7 @@ from synthetic.pathtraced import skin as paint
 from synthetic.pathtraced.instruments import instrument
 from synthetic.pathtraced.presented import Shown, living
 from synthetic.pathtraced.render import calmed, distances
-from synthetic.pathtraced.things import Matter, Stage, Thing, Window, plate
+from synthetic.pathtraced.things import Matter, Stage, Thing, Window, plate, present
 from synthetic.people.makehuman import Library, open_library, person_of
 from tests.support.makehuman import make_folder
 
@@ -202,3 +202,19 @@ def test_a_printed_nose_and_a_printed_forehead_occur(library: Library) -> None:
     spans = [heights(shown(library, "partial", subject)) for subject in range(24)]
     assert any(low > 15 for low, _ in spans)
     assert any(-65 < low < -40 and -10 < high < 5 for low, high in spans)
+
+
+@pytest.mark.parametrize("species", ["print_matte", "mask_relief"])
+def test_fingers_touch_the_sheet_that_they_hold(library: Library, species: str) -> None:
+    held = 0
+    for subject in range(30):
+        sheet, *others = [thing for thing in shown(library, species, subject).things if thing.role == "instrument"]
+        for hand in others:
+            held += 1
+            part = present(sheet)
+            points = part.vertices[np.unique(part.triangles)]
+            x, y, _ = hand.part.vertices[np.abs(hand.part.vertices[:, 0]).argmin()]
+            # The finger that reaches farthest lies over the sheet, also where a cut-out is narrow.
+            near = np.abs(points[:, 1] - y) < 30
+            assert abs(x) < np.abs(points[near, 0]).max()
+    assert held > 3
