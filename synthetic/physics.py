@@ -99,6 +99,48 @@ def mask_nir(rng: np.random.Generator, *, skin_like: bool) -> float:
     return float(rng.uniform(0.5, 0.75) if skin_like else rng.uniform(0.35, 0.75))
 
 
+CLEAR_PLASTIC_INDEX = (1.585, 1.569)
+"""Refractive index of polycarbonate at 588 and 850 nm (Sultanova, Kasarova and Nikolov, "Dispersion properties of
+optical polymers", Acta Physica Polonica A 116, 2009); that of PETG is 1.57, of acrylic 1.49."""
+CLEAR_PLASTIC_LOSS = 0.01
+"""Share of light lost per mm of clear sheet, visible or at 850 nm: polymers without dye absorb first beyond 1100 nm, at
+the overtones of C-H bonds."""
+
+
+def fresnel_reflectance(cosine: Array, index: float) -> Array:
+    """Return the share of unpolarised light that one face of a clear body reflects (Fresnel's equations).
+
+    ``cosine``: of the angle of incidence, 0 to 1.
+    """
+    outside = np.clip(np.asarray(cosine, np.float32), 0, 1)
+    inside = np.sqrt(1 - (1 - np.square(outside)) / np.float32(index**2))
+    across = np.square((outside - index * inside) / (outside + index * inside))
+    along = np.square((inside - index * outside) / (inside + index * outside))
+    return np.asarray((across + along) / 2, np.float32)
+
+
+def clear_sheet(cosine: Array, index: float, thickness_mm: float) -> tuple[Array, Array]:
+    """Return the shares of light that a clear sheet reflects and absorbs; the rest passes straight through.
+
+    Both faces reflect, over and over: 2 R / (1 + R) in all for a face's reflectance R. Skin behind it keeps its colours
+    at 850 nm as in the visible; what betrays the sheet is its gloss.
+    """
+    face = fresnel_reflectance(cosine, index)
+    reflected = 2 * face / (1 + face)
+    inside = np.sqrt(1 - (1 - np.square(np.clip(cosine, 0, 1))) / np.float32(index**2))
+    absorbed = (1 - reflected) * (1 - np.power(1 - CLEAR_PLASTIC_LOSS, thickness_mm / inside))
+    return np.asarray(reflected, np.float32), np.asarray(absorbed, np.float32)
+
+
+def fleece_nir(rng: np.random.Generator, *, carbon: bool) -> float:
+    """Draw the NIR reflectance of a medical mask's non-woven polypropylene.
+
+    The fibres scatter and hardly absorb below 1100 nm, and the blue pigment of surgical masks, copper phthalocyanine,
+    absorbs at 600 to 700 nm and transmits 850 nm; so coloured masks are bright there. Carbon black stays dark.
+    """
+    return float(rng.uniform(0.03, 0.10) if carbon else rng.uniform(0.55, 0.80))
+
+
 def screen_nir(rng: np.random.Generator) -> float:
     """Draw the NIR reflectance of a display: it emits nothing at 850 or 940 nm and is dark, 0.03 to 0.08."""
     return float(rng.uniform(0.03, 0.08))

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from synthetic.instruments.portrait import picture_key
-from synthetic.instruments.species import INSTRUMENTS, PICTURED
+from synthetic.instruments.species import INSTRUMENTS, PATH_TRACED_ONLY, PICTURED
 from synthetic.people.attributes import Attributes, draw_attributes
 from synthetic.sensor.camera import FAMILIES
 
 BONA_FIDE = "bona_fide"
 SPECIES: tuple[str, ...] = (BONA_FIDE, *INSTRUMENTS)
+"""Species that both renderers know."""
+PATH_TRACED_SPECIES: tuple[str, ...] = (*SPECIES, *PATH_TRACED_ONLY)
+"""Species that the path tracer knows. New ones go to the end: a species' place is part of the seed of its draws."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +27,8 @@ class Presentation:
 
     Raises:
         ValueError: an unknown species or family, or a negative number.
+
+    The fast renderer refuses the species of `PATH_TRACED_ONLY`.
     """
 
     seed: int
@@ -35,8 +40,8 @@ class Presentation:
     attributes: Attributes | None = None
 
     def __post_init__(self) -> None:
-        if self.species not in SPECIES:
-            raise ValueError(f"unknown species {self.species!r}; there are {', '.join(SPECIES)}")
+        if self.species not in PATH_TRACED_SPECIES:
+            raise ValueError(f"unknown species {self.species!r}; there are {', '.join(PATH_TRACED_SPECIES)}")
         if self.family not in FAMILIES:
             raise ValueError(f"unknown sensor family {self.family!r}; there are {', '.join(FAMILIES)}")
         if min(self.seed, self.subject, self.number, self.frame) < 0:
@@ -50,7 +55,8 @@ class Presentation:
     @property
     def key(self) -> list[int]:
         """Seed of this presentation's own draws, the same for all its frames."""
-        return [self.seed, self.subject, SPECIES.index(self.species), FAMILIES.index(self.family), self.number]
+        place = PATH_TRACED_SPECIES.index(self.species)
+        return [self.seed, self.subject, place, FAMILIES.index(self.family), self.number]
 
 
 def attributes_of(presentation: Presentation) -> Attributes:

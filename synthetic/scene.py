@@ -9,7 +9,7 @@ import numpy as np
 
 from synthetic.arrays import Array
 from synthetic.instruments.presented import Presented
-from synthetic.instruments.species import HELD, INSTRUMENTS
+from synthetic.instruments.species import HELD, INSTRUMENTS, PATH_TRACED_ONLY
 from synthetic.people.eyewear import eyewear_of
 from synthetic.people.identity import Identity, identity_of
 from synthetic.people.shape import HeadShape, head_shape, head_surface
@@ -42,7 +42,12 @@ class Scene:
 
 
 def compose(presentation: Presentation, scale: float, shape: str) -> Scene:
-    """Draw the scene of a presentation. ``scale``: pixels per mm of the images, which sets the surface's grid."""
+    """Draw the scene of a presentation. ``scale``: pixels per mm of the images, which sets the surface's grid.
+
+    Raises:
+        ValueError: an unknown shape, or a species that only the path tracer renders.
+    """
+    require_fast(presentation.species)
     rng = np.random.default_rng([*presentation.key, 0])
     camera = draw_camera(presentation.family, rng)
     who = identity_of(presentation.subject)
@@ -77,6 +82,19 @@ def compose(presentation: Presentation, scale: float, shape: str) -> Scene:
     )
 
 
+def require_fast(species: str) -> None:
+    """Require a species that the fast renderer knows.
+
+    Raises:
+        ValueError: only the path tracer renders it.
+    """
+    if species in PATH_TRACED_ONLY:
+        raise ValueError(
+            f"the fast renderer has no species {species!r}: only the path tracer renders it (synthetic.pathtraced, "
+            "python -m adsn.cli.render)."
+        )
+
+
 def presented(
     presentation: Presentation, shape: HeadShape, who: Identity, pitch: float, rng: np.random.Generator
 ) -> Presented:
@@ -85,7 +103,7 @@ def presented(
     if not presentation.bona_fide:
         make = INSTRUMENTS[presentation.species]
         return make(shape, who.number, presentation.number, worn, pitch, rng)
-    head = head_surface(shape, who, worn.face, pitch, rng, worn.hat)
+    head = head_surface(shape, who, worn.face, pitch, rng, worn.hat, worn.medical_mask)
     return Presented(head, before=eyewear_of(shape.features(who), worn.glasses, pitch))
 
 

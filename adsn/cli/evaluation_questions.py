@@ -33,7 +33,6 @@ def counterfactuals(
     from adsn.evaluation.counterfactual import Counterfactual
     from adsn.evaluation.counterfactual_page import largest_words, too_large
     from adsn.evaluation.renderers import RENDERERS
-    from synthetic import SPECIES
     from synthetic.pathtraced import RenderError
     from synthetic.people.makehuman import MakeHumanError
 
@@ -52,7 +51,9 @@ def counterfactuals(
     effects = []
     try:
         with bars(console) as progress:
-            task = progress.add_task(f"counterfactuals, {renderer}", total=len(chosen) * len(SPECIES), note="")
+            task = progress.add_task(
+                f"counterfactuals, {renderer}", total=len(chosen) * len(RENDERERS[name].species), note=""
+            )
             for effect in asked.effects(chosen):
                 effects.append(effect)
                 progress.advance(task)

@@ -11,6 +11,7 @@ import typer
 
 from adsn.datasets.base import DatasetError
 from adsn.datasets.shards import ShardSpec, write_shards
+from synthetic import PATH_TRACED_SPECIES, FaceModelError
 from synthetic.pathtraced import SAMPLES, RenderError
 from synthetic.people.makehuman import MakeHumanError
 
@@ -25,6 +26,9 @@ def render(
     per_attack: Annotated[int, typer.Option(help="Presentations of each attack species and subject.")] = 2,
     seed: Annotated[int, typer.Option(help="Seed of the set.")] = 0,
     family: Annotated[list[str] | None, typer.Option(help="Sensor families, used in turn.")] = None,
+    species: Annotated[
+        list[str] | None, typer.Option(help="Attack species to render (may be repeated); all by default.")
+    ] = None,
     samples: Annotated[int, typer.Option(help="Paths a pixel.", min=1)] = SAMPLES,
     part: Annotated[str, typer.Option(help="k/n: every n-th subject, starting with the k-th, from 0.")] = "0/1",
 ) -> None:
@@ -38,14 +42,22 @@ def render(
     except ValueError:
         raise typer.BadParameter(f"{part!r}: expected k/n with 0 <= k < n, such as 0/2.") from None
     try:
-        spec = ShardSpec((first, last), bona_fide, per_attack, seed, tuple(family or ("A",)), samples=samples)
+        spec = ShardSpec(
+            (first, last),
+            bona_fide,
+            per_attack,
+            seed,
+            tuple(family or ("A",)),
+            tuple(species or PATH_TRACED_SPECIES[1:]),
+            samples=samples,
+        )
         pairs = len(spec.plan())
 
         def tick(subject: int) -> None:
             typer.echo(f"subject {subject}: {pairs} pairs, {time.monotonic() - began:.0f} s since the start")
 
         folder = write_shards(spec, root, part=(k, n), tick=tick)
-    except (DatasetError, MakeHumanError, RenderError) as error:
+    except (DatasetError, FaceModelError, MakeHumanError, RenderError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     typer.echo(str(folder))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from runtime.core.values import Box
 from runtime.imaging.crop import CropRule, crop
 from synthetic import SHAPES, SPECIES, Presentation, Rendered, render_patch
+from synthetic.scene import require_fast
 
 BONA_FIDE = SPECIES[0]
 
@@ -108,6 +109,8 @@ class SyntheticSpec:
     rule: CropRule = field(default_factory=CropRule)
 
     def __post_init__(self) -> None:
+        for species in self.species:
+            require_fast(species)
         unknown = sorted(set(self.species) - set(SPECIES[1:]))
         if unknown:
             raise ValueError(f"data set {self.name!r}: unknown species {unknown}; known are {list(SPECIES[1:])}")

@@ -19,7 +19,7 @@ from pydantic import (
 
 from adsn.datasets.pairs import SyntheticSpec
 from runtime.imaging.crop import CropRule
-from synthetic import SPECIES
+from synthetic import PATH_TRACED_SPECIES, SPECIES
 
 if TYPE_CHECKING:
     from adsn.datasets import ListedPairs
@@ -34,6 +34,11 @@ class TableModel(BaseModel):
 
 def attack_species(name: str) -> str:
     """Return ``name`` if the renderers support this attack species."""
+    if name in PATH_TRACED_SPECIES and name not in SPECIES:
+        raise ValueError(
+            f"only the path tracer renders {name!r}: render a set with python -m adsn.cli.render and name it with "
+            f'dataset = "pathtraced"; the fast renderer has {", ".join(SPECIES[1:])}'
+        )
     if name not in SPECIES[1:]:
         raise ValueError(f"no attack species {name!r}; the choices are {', '.join(SPECIES[1:])}")
     return name

@@ -23,7 +23,7 @@ from adsn.datasets.base import DatasetError
 from adsn.datasets.pairs import BONA_FIDE, Patch, Sample, jittered
 from runtime.core.files import write_atomically
 from runtime.imaging.crop import CropRule
-from synthetic import SPECIES, Presentation, pathtraced
+from synthetic import PATH_TRACED_SPECIES, Presentation, pathtraced
 from synthetic.people.makehuman import Library, open_library
 
 DETECTED = 0.93
@@ -47,14 +47,14 @@ class ShardSpec:
     per_attack: int = 2
     seed: int = 0
     families: tuple[str, ...] = ("A",)
-    species: tuple[str, ...] = field(default=tuple(SPECIES[1:]))
+    species: tuple[str, ...] = field(default=tuple(PATH_TRACED_SPECIES[1:]))
     size: int = 144
     samples: int = pathtraced.SAMPLES
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.species) - set(SPECIES[1:]))
+        unknown = sorted(set(self.species) - set(PATH_TRACED_SPECIES[1:]))
         if unknown:
-            raise DatasetError(f"unknown species {unknown}; known are {list(SPECIES[1:])}.")
+            raise DatasetError(f"unknown species {unknown}; known are {list(PATH_TRACED_SPECIES[1:])}.")
         if self.subjects[1] <= self.subjects[0] or min(self.subjects[0], self.bona_fide, self.per_attack) < 0:
             raise DatasetError(f"subjects {self.subjects}: needs a first below the last, and no negative count.")
 

@@ -18,7 +18,7 @@ from adsn.evaluation.evaluate import Scorer
 from adsn.evaluation.renderers import RENDERERS, RendererName, Variant
 from adsn.metrics import Rate
 from runtime.imaging.crop import CropRule
-from synthetic import SPECIES, Attributes, Presentation, attributes_of, draw_glasses, draw_hat
+from synthetic import SPECIES, Attributes, Presentation, attributes_of, draw_glasses, draw_hat, draw_medical_mask
 
 BONA_FIDE = SPECIES[0]
 BATCH = 32
@@ -44,6 +44,14 @@ def _bare_head(worn: Attributes, rng: np.random.Generator) -> Attributes:
 
 def _hat(worn: Attributes, rng: np.random.Generator) -> Attributes:
     return replace(worn, hat=draw_hat(rng))
+
+
+def _bare_mouth(worn: Attributes, rng: np.random.Generator) -> Attributes:
+    return replace(worn, medical_mask=None)
+
+
+def _medical_mask(worn: Attributes, rng: np.random.Generator) -> Attributes:
+    return replace(worn, medical_mask=draw_medical_mask(rng))
 
 
 def _shut(worn: Attributes, rng: np.random.Generator) -> Attributes:
@@ -73,6 +81,7 @@ def _other_background(variant: Variant, rng: np.random.Generator) -> Variant:
 CHANGES: Mapping[str, tuple[AttributeChange, AttributeChange]] = {
     "glasses": (_worn(_bare_eyes), _worn(_glasses)),
     "hat": (_worn(_bare_head), _worn(_hat)),
+    "medical mask": (_worn(_bare_mouth), _worn(_medical_mask)),
     "open mouth": (_worn(_shut), _worn(_open)),
     "gaze": (_worn(_frontal_gaze), _worn(_averted_gaze)),
     "background": (_same_background, _other_background),
@@ -127,12 +136,12 @@ class Counterfactual:
         return tuple(name for name in CHANGES if name in RENDERERS[self.renderer].attributes)
 
     def effects(
-        self, attributes: tuple[str, ...] | None = None, species: tuple[str, ...] = SPECIES
+        self, attributes: tuple[str, ...] | None = None, species: tuple[str, ...] | None = None
     ) -> Iterator[Effect]:
-        """Yield the effect of each attribute on each species as soon as it is measured. By default all attributes are
-        measured."""
+        """Yield the effect of each attribute on each species as soon as it is measured. By default all attributes and all
+        species of the renderer are measured."""
         for attribute in self.attributes if attributes is None else attributes:
-            for species_name in species:
+            for species_name in RENDERERS[self.renderer].species if species is None else species:
                 yield self.effect(attribute, species_name)
 
     def effect(self, attribute: str, species: str) -> Effect:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from adsn.datasets.pairs import Patch, jittered
 from adsn.datasets.shards import DETECTED
 from runtime.core.values import Box
-from synthetic import Attributes, Presentation, pathtraced, render_patch
+from synthetic import PATH_TRACED_SPECIES, SPECIES, Attributes, Presentation, pathtraced, render_patch
 from synthetic.raster.render import View
 from synthetic.raster.take import BOX_MM, PATCH_EXTENT, face_box, take
 from synthetic.scene import compose
@@ -20,7 +20,7 @@ from synthetic.scene import compose
 RendererName = Literal["fast", "pathtraced"]
 FAST_SIZE, TRACED_SIZE = 168, 144
 """Edges in pixels of the rendered patches, as in the training sets."""
-WORN = frozenset({"glasses", "hat", "open mouth", "gaze"})
+WORN = frozenset({"glasses", "hat", "medical mask", "open mouth", "gaze"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,12 @@ Render = Callable[[Presentation, Variant], Patch]
 
 @dataclass(frozen=True, slots=True)
 class Renderer:
-    """A renderer. ``attributes``: attributes that it can change without changing anything else."""
+    """A renderer. ``attributes``: attributes that it can change without changing anything else. ``species``: species
+    that it can render."""
 
     render: Render
     attributes: frozenset[str]
+    species: tuple[str, ...] = SPECIES
 
 
 def _fast(presentation: Presentation, variant: Variant) -> Patch:
@@ -78,7 +80,7 @@ def _traced(presentation: Presentation, variant: Variant) -> Patch:
 
 RENDERERS: Mapping[RendererName, Renderer] = {
     "fast": Renderer(_fast, WORN | {"background"}),
-    "pathtraced": Renderer(_traced, WORN),
+    "pathtraced": Renderer(_traced, WORN, PATH_TRACED_SPECIES),
 }
 """Renderers by name. Beard and hair depend on the person, and a path-traced room depends on the presentation, so they
 cannot be changed in isolation."""

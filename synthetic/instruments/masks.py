@@ -13,7 +13,7 @@ from synthetic.people.attributes import Attributes
 from synthetic.people.eyewear import eyewear_of
 from synthetic.people.head import Expression, paint_beard, paint_hair, skin, strands_of
 from synthetic.people.identity import Identity, identity_of
-from synthetic.people.shape import HeadShape, head_surface, put_hat_on
+from synthetic.people.shape import HeadShape, head_surface, put_hat_on, put_medical_mask_on
 from synthetic.physics import mask_nir, skin_bands
 from synthetic.surface import Surface, grid, spread
 
@@ -96,6 +96,7 @@ def mask_rigid(
     surface.shine = float(rng.uniform(8, 40))
     surface.diffusion = (0.2, 0.3)
     put_hat_on(shape, surface, shape.features(wearer), worn.hat)
+    put_medical_mask_on(shape, surface, who, worn.medical_mask)
     return Presented(surface, before=eyewear_of(who, worn.glasses, pitch))
 
 
@@ -126,4 +127,5 @@ def mask_silicone(
     surface.shine = float(rng.uniform(8, 25))
     surface.diffusion = (float(rng.uniform(0.3, 0.9)), float(rng.uniform(0.5, 1.8)))
     put_hat_on(shape, surface, who, worn.hat)
+    put_medical_mask_on(shape, surface, who, worn.medical_mask)
     return Presented(surface, before=eyewear_of(who, worn.glasses, pitch))

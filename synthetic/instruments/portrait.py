@@ -76,7 +76,7 @@ def stolen_picture(shape: str, subject: int, variant: int, pitch: float, worn: A
         scene, flat_layer(neck.astype(np.float32), skin_bands(who.melanin), blank * np.float32(0.6), lights, 560)
     )
     cloth = flat_layer(body.astype(np.float32), clothes, blank * np.float32(0.8), lights, 560)
-    things = [head_surface(source, who, worn.face, pitch, rng, worn.hat)]
+    things = [head_surface(source, who, worn.face, pitch, rng, worn.hat, worn.medical_mask)]
     if not worn.glasses_on_picture:
         things += eyewear_of(source.features(who), worn.glasses, pitch)
     for thing in things:

@@ -28,7 +28,10 @@ INSTRUMENTS: dict[str, Maker] = {
 }
 """Species → function that makes its presentation from head shape, subject, presentation, attributes, paint pitch in mm
 and generator."""
+PATH_TRACED_ONLY = ("mask_transparent", "mask_relief")
+"""Species that only the path tracer renders: a clear mask needs reflection and transmission by angle, and a 2.5-D mask
+a print on a relief."""
 HELD = frozenset({"print_matte", "print_toner", "print_vinyl", "replay_screen"})
 """Species that are held up; the others are worn."""
-PICTURED = HELD | {"print_cutout", "mask_paper", "partial"}
+PICTURED = HELD | {"print_cutout", "mask_paper", "partial", "mask_relief"}
 """Species made from a picture of the subject; only few pictures are in circulation."""

@@ -12,7 +12,7 @@ from synthetic.people.attributes import Attributes
 from synthetic.people.eyewear import eyewear, eyewear_of
 from synthetic.people.head import Glasses
 from synthetic.people.identity import Identity, identity_of
-from synthetic.people.shape import HeadShape, head_surface
+from synthetic.people.shape import HeadShape, head_surface, put_medical_mask_on
 from synthetic.surface import Surface, spread
 
 WEARERS = 1 << 20
@@ -114,6 +114,9 @@ def partial(
     wearer = wearer_of(rng)
     head = head_surface(shape, wearer, worn.face, pitch, rng, worn.hat)
     kind = int(rng.integers(4))
+    # A printed mouth shows the mask of its picture; a real mask would hide the print.
+    if kind in (0, 3):
+        put_medical_mask_on(shape, head, shape.features(wearer), worn.medical_mask)
     if kind == 3:
         solid = Glasses(1.0, float(rng.uniform(0.05, 0.5)), float(rng.uniform(2, 5)), disc=False)
         glasses = eyewear(shape.features(wearer), solid, pitch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,53 +11,34 @@ import numpy as np
 from synthetic.arrays import Array, float32
 from synthetic.instruments.prints import INKS, dye_ink, pigment_ink, toner
 from synthetic.pathtraced import skin as paint
+from synthetic.pathtraced.clear_mask import mask_transparent
 from synthetic.pathtraced.description import Description
+from synthetic.pathtraced.eyes import ball_part
 from synthetic.pathtraced.eyewear import glasses_things
-from synthetic.pathtraced.people import ball_part, dressed, eye_matter
+from synthetic.pathtraced.inks import ROUGHNESS, Ink
+from synthetic.pathtraced.making import Making, eye_holes, glasses_before, held, in_front, map_of, soft
+from synthetic.pathtraced.medical_mask import medical_mask_things
+from synthetic.pathtraced.people import dressed, eye_matter
 from synthetic.pathtraced.portrait import (
-    before_sheet,
     blank_surface,
     face_in_picture,
     lying_on,
     sheet_part,
-    stolen_picture,
-    variant_of,
 )
 from synthetic.pathtraced.presented import Shown, face_of
-from synthetic.pathtraced.things import Matter, Thing, joined, plate, tube
+from synthetic.pathtraced.relief_mask import mask_relief
+from synthetic.pathtraced.things import Matter, Thing, plate, present
+from synthetic.people.attributes import Attributes
 from synthetic.people.head import Glasses
-from synthetic.people.makehuman.figure import Figure, FigurePart
 from synthetic.people.makehuman.library import Library
-from synthetic.people.makehuman.person import Person, person_of
-from synthetic.physics import mask_nir, screen_nir, skin_bands
+from synthetic.people.makehuman.person import person_of
+from synthetic.physics import mask_nir, screen_nir
 from synthetic.surface import noise
 
-Ink = Callable[..., None]
-ROUGHNESS = {dye_ink: (0.85, 1.0), toner: (0.35, 0.7), pigment_ink: (0.1, 0.35)}
-IN_HANDS = 0.5
-"""Share of held instruments with visible fingers of the holder."""
-HELD_BEFORE_A_PERSON = 0.4
-"""Share of held instruments with the holder visible behind them."""
 SHEET_PX = (256, 320)
-
-
-@dataclass(frozen=True, slots=True)
-class Making:
-    """Inputs for making an instrument: assets, the description, the subject, and a generator of its own."""
-
-    library: Library
-    what: Description
-    subject: Person
-    rng: np.random.Generator
-
-    def wearer(self) -> Person:
-        """Return the attacker: a person other than the subject."""
-        return person_of(self.library, self.what.wearer, reserved=self.what.reserved)
-
-    def picture(self) -> tuple[Array, Figure]:
-        """Return the stolen picture and its figure."""
-        what, shown = self.what, self.what.presentation
-        return stolen_picture(self.library, shown.subject, what.reserved, variant_of(shown.number), what.attributes)
+PARTS = ("eyes", "mouth", "half", "glasses")
+NOSE_OR_FOREHEAD = 1 / 3
+"""Share of partial attacks with a printed nose or forehead."""
 
 
 def instrument(library: Library, what: Description) -> Shown:
@@ -81,43 +62,7 @@ def _printed(make: Making, ink: Ink, half: tuple[float, float], scale: float) ->
     waves = np.float32(rng.uniform(0, 0.06)) * noise(rng, (24, 24), 5).ravel() if ink is pigment_ink else None
     part = sheet_part(half, middle, curl, axis, waves)
     things = [Thing(part, Matter(surface.albedo, roughness=float(rng.uniform(low, high))), "instrument")]
-    return _held(make, things, figure, scale)
-
-
-def _held(make: Making, things: list[Thing], figure: Figure, scale: float, *, glasses: bool = True) -> Shown:
-    """Return a flat instrument at z = 0 that shows the subject, possibly with its holder behind it."""
-    worn = make.what.attributes
-    if glasses and worn.glasses is not None and worn.glasses_on_picture:
-        things += before_sheet(glasses_things(figure, worn.glasses), scale, 2.0)
-    if make.rng.uniform() < HELD_BEFORE_A_PERSON:
-        _, holder = dressed(make.library, make.wearer(), replace(worn, glasses=None, hat=None))
-        shift = np.array([make.rng.normal(0, 60), make.rng.normal(-30, 40), -make.rng.uniform(90, 220)], np.float32)
-        things += [replace(t, part=t.part.moved(np.eye(3, dtype=np.float32), shift)) for t in holder]
-    if make.rng.uniform() < IN_HANDS:
-        things.append(_fingers(make, things[0].part))
-    face, size = face_in_picture(figure, scale)
-    return Shown(tuple(things), face, size, make.subject.who.melanin, pivot=(0.0, 0.0, 0.0), scale=scale)
-
-
-def _fingers(make: Making, sheet: FigurePart) -> Thing:
-    """Return thumbs and fingers that hold a sheet at its sides."""
-    rng = make.rng
-    half, low, high = (float(v) for v in (sheet.vertices[:, 0].max(), *_span(sheet.vertices[:, 1])))
-    found = []
-    for side in (-1, 1) if rng.uniform() < 0.6 else (int(rng.choice((-1, 1))),):
-        at = float(rng.uniform(low, 0.5 * (low + high)))
-        for k in range(int(rng.integers(1, 4))):
-            reach, y = float(rng.uniform(12, 32)), at + 19 * k
-            x = side * np.array([half + 45, half + 14, half - 0.4 * reach, half - 0.8 * reach, half - reach])
-            path = np.stack([x, y + np.array([-12, -4, 0, 1, 1]), np.array([-25, 3, 10, 10, 9])], 1)
-            girth = np.array([10.5, 9.5, 8.5, 7.5, 1.5]) * rng.uniform(0.85, 1.1)
-            found.append(tube(path, girth.astype(np.float32), closed=False))
-    r, g, b, nir = (float(v) for v in skin_bands(make.wearer().who.melanin))
-    return Thing(joined(found), Matter((r, g, b, nir), roughness=0.5), "instrument")
-
-
-def _span(values: Array) -> tuple[float, float]:
-    return float(values.min()), float(values.max())
+    return held(make, things, figure, scale)
 
 
 def _paper_size(rng: np.random.Generator) -> tuple[float, float]:
@@ -177,7 +122,7 @@ def replay_screen(make: Making) -> Shown:
         Thing(sheet_part(half, middle, 0.0, 0.0), glass, "instrument"),
         Thing(rim.moved(move, np.array([0, middle, -1.5])), Matter(body, roughness=0.3), "instrument"),
     ]
-    return _held(making, things, figure, scale, glasses=False)
+    return held(making, things, figure, scale, glasses=False)
 
 
 def _before_face(make: Making, curl: float, *, holes: int, wide: float) -> Shown:
@@ -185,7 +130,9 @@ def _before_face(make: Making, curl: float, *, holes: int, wide: float) -> Shown
     nose, 3 also the mouth."""
     rng, worn = make.rng, make.what.attributes
     shown, pictured = make.picture()
-    figure, things = dressed(make.library, make.wearer(), replace(worn, hat=None), glasses=worn.glasses_on_picture)
+    figure, things = dressed(
+        make.library, make.wearer(), replace(worn, hat=None, medical_mask=None), glasses=worn.glasses_on_picture
+    )
     half, scale = (88.0, 122.0), float(rng.uniform(0.95, 1.06))
     middle = -22.0
     lying = lying_on(shown, half, middle, scale, SHEET_PX, margin=False)
@@ -208,16 +155,9 @@ def _before_face(make: Making, curl: float, *, holes: int, wide: float) -> Shown
     things.append(Thing(part, matter, "instrument"))
     if worn.glasses is not None and worn.glasses_on_picture:
         # Moved forward, so that they stand in front of the paper.
-        things = [t for t in things if t.role != "worn"] + _glasses_before(figure, worn.glasses, gap)
+        things = [t for t in things if t.role != "worn"] + glasses_before(figure, worn.glasses, gap)
     (_, fy, _), size = face_in_picture(pictured, scale)
     return Shown(tuple(things), (0.0, fy, gap), size, make.subject.who.melanin)
-
-
-def _glasses_before(figure: Figure, glasses: Glasses, z: float) -> list[Thing]:
-    """Return glasses over something ``z`` mm in front of the eyes."""
-    plain = glasses_things(figure, glasses)
-    front = float(plain[0].part.vertices[:, 2].max())
-    return glasses_things(figure, glasses, stand_off=max(0.0, z + 5 - front))
 
 
 def print_cutout(make: Making) -> Shown:
@@ -250,53 +190,27 @@ def _painted(make: Making, nir: float, ghost: float) -> Array:
     return matter
 
 
-def _map_of(make: Making) -> tuple[Array, Array, Array]:
-    """Return x, y and z of the neutral face at the texels of a skin, mm; far away outside the head."""
-    position = np.nan_to_num(paint.face_positions(make.library), nan=-999.0)
-    return position[:, :, 0], position[:, :, 1], position[:, :, 2]
-
-
-def _soft(cover: Array) -> Array:
-    return float32(cv2.GaussianBlur(np.clip(cover, 0, 1).astype(np.float32), (0, 0), 0.8))
-
-
-def _eye_holes(x: Array, y: Array, margin: float) -> Array:
-    """Return 1 on the mask, 0 in the holes for the eyes."""
-    hole = np.square((np.abs(x) - 31) / (15 + margin)) + np.square(y / (7 + margin))
-    solid: Array = np.clip((hole - 0.9) * 5, 0, 1)
-    return solid
-
-
-def _in_front(shell: FigurePart, wearer: Figure, gap: float) -> FigurePart:
-    """Return a mask moved forward until its wearer's face is behind it."""
-    here = wearer.skin.vertices
-    face = here[(np.abs(here[:, 0]) < 45) & (np.abs(here[:, 1] + 35) < 60) & (here[:, 2] > 0)]
-    front = shell.vertices[(np.abs(shell.vertices[:, 0]) < 50) & (shell.vertices[:, 2] > 0)]
-    if not len(face) or not len(front):
-        return shell
-    distance = np.square(face[:, None, :2] - front[None, :, :2]).sum(2).argmin(1)
-    ahead = float(np.percentile(face[:, 2] - front[distance, 2], 96)) + gap
-    return shell.moved(np.eye(3, dtype=np.float32), np.array([0, 0, max(0.0, ahead)]))
-
-
 def mask_rigid(make: Making) -> Shown:
     """A painted resin mask of the subject, printed or cast, worn by another person: right relief, wrong matter."""
     rng, worn = make.rng, make.what.attributes
-    figure, things = dressed(make.library, make.wearer(), worn, glasses=False)
-    owner, _ = dressed(make.library, make.subject, replace(worn, hat=None, glasses=None))
+    figure, things = dressed(make.library, make.wearer(), replace(worn, medical_mask=None), glasses=False)
+    owner, _ = dressed(make.library, make.subject, Attributes(worn.face))
     nir = mask_nir(rng, skin_like=False)
-    x, y, z = _map_of(make)
+    x, y, z = map_of(make)
     edge = np.square(x / 68) + np.square((y + 28) / np.where(y > -28, float(rng.uniform(75, 95)), 86))
     cover = np.clip((1 - edge) * 14, 0, 1) * (z > -45)
     open_eyes = rng.uniform() < 0.7
     matter = Matter(
         _painted(make, nir, float(rng.uniform(0.1, 0.5))),
         roughness=float(rng.uniform(0.2, 0.5)),
-        alpha=_soft(cover * _eye_holes(x, y, 1.5) if open_eyes else cover),
+        alpha=soft(cover * eye_holes(x, y, 1.5) if open_eyes else cover),
     )
-    shell = _in_front(owner.skin.pushed(1.5), figure, float(rng.uniform(2, 5)))
+    shell = in_front(owner.skin.pushed(1.5), figure, float(rng.uniform(2, 5)))
     shift = np.array([0, 0, float(shell.vertices[0, 2] - owner.skin.pushed(1.5).vertices[0, 2])], np.float32)
-    things.append(Thing(shell, matter, "instrument"))
+    resin = Thing(shell, matter, "instrument")
+    things.append(resin)
+    if worn.medical_mask is not None:
+        things += medical_mask_things(figure, worn.medical_mask, worn.face.open_mouth, [present(resin)])
     if not open_eyes:
         for k, eye in enumerate(owner.eyes):
             painted = paint.eye_albedo(make.library, make.subject.iris, 1 - 2 * k).copy()
@@ -304,7 +218,7 @@ def mask_rigid(make: Making) -> Shown:
             ball = ball_part(eye).moved(np.eye(3, dtype=np.float32), shift)
             things.append(Thing(ball, Matter(painted, roughness=matter.roughness), "instrument"))
     if worn.glasses is not None:
-        things += _glasses_before(figure, worn.glasses, float(shell.vertices[:, 2].max()) - 12)
+        things += glasses_before(figure, worn.glasses, float(shell.vertices[:, 2].max()) - 12)
     (fx, fy, fz), size = face_of(owner)
     return Shown(tuple(things), (fx, fy, fz + float(shift[2])), size, make.subject.who.melanin)
 
@@ -315,10 +229,10 @@ def mask_silicone(make: Making) -> Shown:
     wearer = make.wearer()
     owner, own = dressed(make.library, make.subject, worn)
     nir = mask_nir(rng, skin_like=True)
-    x, y, _ = _map_of(make)
+    x, y, _ = map_of(make)
     painted = _painted(make, nir, float(rng.uniform(0.2, 0.6)))
     # A dark ring at the lids, where mask and eye do not meet.
-    ring = _soft(1 - 0.45 * (1 - _eye_holes(x, y, 3.0)))[:, :, None]
+    ring = soft(1 - 0.45 * (1 - eye_holes(x, y, 3.0)))[:, :, None]
     matter = Matter((painted * ring).astype(np.float32), roughness=float(rng.uniform(0.32, 0.55)))
     brows_made = rng.uniform() < 0.5
     skip = {id(owner.skin), *(id(b) for b in (owner.brows, owner.lashes) if not brows_made)}
@@ -334,12 +248,18 @@ def mask_silicone(make: Making) -> Shown:
 
 
 def partial(make: Making) -> Shown:
-    """A living face, partly disguised: printed eyes, a printed mouth, half a print, or solid glasses."""
+    """A living face, partly disguised: printed eyes, mouth, nose or forehead, half a print, or solid glasses."""
     rng, worn = make.rng, make.what.attributes
-    kind = int(rng.integers(4))
-    figure, things = dressed(make.library, make.wearer(), worn, glasses=kind != 3)
+    kind = PARTS[int(rng.integers(4))]
+    # A generator of its own, so that the other kinds stay as they were.
+    other = np.random.default_rng([0x79, *make.what.presentation.key])
+    if other.uniform() < NOSE_OR_FOREHEAD:
+        kind = str(other.choice(("nose", "forehead")))
+    # A printed mouth shows the mask of its picture; a real mask would hide the print.
+    real = worn if kind in ("eyes", "glasses", "forehead") else replace(worn, medical_mask=None)
+    figure, things = dressed(make.library, make.wearer(), real, glasses=kind != "glasses")
     face, size = face_of(figure)
-    if kind == 3:
+    if kind == "glasses":
         solid = Glasses(1.0, float(rng.uniform(0.05, 0.5)), float(rng.uniform(2, 5)), disc=False)
         r, g, b = (float(v) for v in rng.uniform(0.05, 0.7, 3))
         plastic = Matter((r, g, b, float(rng.uniform(0.05, 0.7))), roughness=float(rng.uniform(0.1, 0.4)))
@@ -347,7 +267,7 @@ def partial(make: Making) -> Shown:
         things += [replace(frame, attack=True), *(replace(t, matter=plastic, attack=True) for t in lenses)]
         return Shown(tuple(things), face, size, make.subject.who.melanin)
     shown, _ = make.picture()
-    x, y, z = _map_of(make)
+    x, y, z = map_of(make)
     half = (125.0, 150.0)
     flat = lying_on(shown, half, -10.0, 1.0, (500, 600), margin=False)
     columns, rows = ((x + half[0]) * 2).astype(np.float32), ((half[1] - 10.0 - y) * 2).astype(np.float32)
@@ -356,17 +276,21 @@ def partial(make: Making) -> Shown:
     ink = INKS[int(rng.integers(len(INKS)))]
     ink(surface, lying, rng)
     front = (z > -30).astype(np.float32) * np.clip((72 - np.abs(x)) / 2, 0, 1)
-    if kind == 0:
+    if kind == "eyes":
         band = np.clip((19 - np.abs(y - 3)) / 2, 0, 1) * np.clip((62 - np.abs(x)) / 2, 0, 1)
-    elif kind == 1:
+    elif kind == "mouth":
         band = np.clip((-42 - y) / 2, 0, 1) * np.clip((50 - np.abs(x)) / 2, 0, 1) * np.clip((y + 104) / 2, 0, 1)
+    elif kind == "nose":
+        band = np.clip((1.15 - np.square(x / 22) - np.square((y + 30) / 27)) * 6, 0, 1)
+    elif kind == "forehead":
+        band = np.clip((y - 20) / 2, 0, 1) * np.clip((74 - y) / 2, 0, 1) * np.clip((62 - np.abs(x)) / 2, 0, 1)
     else:
         side = float(rng.choice((-1, 1)))
         band = np.clip((side * x - 6) / 2, 0, 1) * np.clip((y + 108) / 2, 0, 1) * np.clip((70 - y) / 2, 0, 1)
-    matter = Matter(surface.albedo, roughness=float(rng.uniform(*ROUGHNESS[ink])), alpha=_soft(float32(band * front)))
+    matter = Matter(surface.albedo, roughness=float(rng.uniform(*ROUGHNESS[ink])), alpha=soft(float32(band * front)))
     patch = Thing(figure.skin.pushed(float(rng.uniform(2.5, 5))), matter, "instrument", attack=True)
     things.append(patch)
-    if kind == 0:
+    if kind == "eyes":
         # Printed eyes bulge over the living ones.
         for eye in figure.eyes:
             printed_eye = _eye_print(shown, float(np.sign(eye.centre[0])), ink, rng)
@@ -395,4 +319,6 @@ MAKERS: dict[str, Callable[[Making], Shown]] = {
     "mask_rigid": mask_rigid,
     "mask_silicone": mask_silicone,
     "partial": partial,
+    "mask_transparent": mask_transparent,
+    "mask_relief": mask_relief,
 }

@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from synthetic.pathtraced import skin as paint
+from synthetic.pathtraced.eyes import ball_part
 from synthetic.pathtraced.eyewear import above_hat_line, cap_things, glasses_things
-from synthetic.pathtraced.things import Matter, Thing, facing
+from synthetic.pathtraced.medical_mask import medical_mask_things
+from synthetic.pathtraced.things import Matter, Thing
 from synthetic.people.attributes import Attributes
 from synthetic.people.head import Hat
-from synthetic.people.makehuman.figure import Eye, Figure, FigurePart, figure_of
+from synthetic.people.makehuman.figure import Figure, FigurePart, figure_of
 from synthetic.people.makehuman.library import Library
 from synthetic.people.makehuman.person import Person
 from synthetic.surface import noise
@@ -34,6 +36,8 @@ def dressed(library: Library, person: Person, worn: Attributes, *, glasses: bool
     if figure.clothes is not None and person.clothes is not None:
         things.append(Thing(figure.clothes, cloth_matter(library, person), "person"))
     things += hat_things(figure, worn.hat, fedora)
+    if worn.medical_mask is not None:
+        things += medical_mask_things(figure, worn.medical_mask, worn.face.open_mouth)
     if glasses and worn.glasses is not None:
         things += glasses_things(figure, worn.glasses)
     return figure, things
@@ -52,23 +56,6 @@ def eye_matter(library: Library, person: Person, k: int) -> Matter:
     """Return an eyeball's surface: wet, so lamps give small bright reflections."""
     side = 1 if k == 0 else -1
     return Matter(paint.eye_albedo(library, person.iris, side), roughness=0.07, key=f"eye {person.iris} {side}")
-
-
-def ball_part(eye: Eye) -> FigurePart:
-    """Return the front half of an eyeball turned in the eye's gaze direction; the cornea bulges."""
-    polar, around = np.meshgrid(np.linspace(0, np.pi * 0.52, 15), np.linspace(0, 2 * np.pi, 33), indexing="ij")
-    x, y, z = np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar)
-    bulge = 1 + 0.055 * np.clip(1 - np.square(np.sin(polar) / 0.5), 0, 1) * (polar < 0.6)
-    points = np.stack([x, y, z], 2).reshape(-1, 3)
-    uv = np.stack([0.5 + 0.5 * x, 0.5 + 0.5 * y], 2).reshape(-1, 2)
-    i, j = np.meshgrid(np.arange(14), np.arange(32), indexing="ij")
-    a, b, c, d = i * 33 + j, (i + 1) * 33 + j, (i + 1) * 33 + j + 1, i * 33 + j + 1
-    triangles = np.concatenate([np.stack([v.ravel() for v in t], 1) for t in ((a, b, c), (a, c, d))])
-    turn = facing(eye.gaze)
-    vertices = (points * bulge.reshape(-1, 1) * eye.radius) @ turn.T + eye.centre
-    return FigurePart(
-        vertices.astype(np.float32), (points @ turn.T).astype(np.float32), uv.astype(np.float32), triangles
-    )
 
 
 def hair_things(library: Library, figure: Figure, hat: Hat | None) -> list[Thing]:

@@ -10,10 +10,10 @@ import numpy as np
 from synthetic.arrays import Array, float32
 from synthetic.instruments.portrait import PICTURES, portrait_turn
 from synthetic.pathtraced.people import dressed
-from synthetic.pathtraced.presented import FLIP, NECK, face_of, placed
+from synthetic.pathtraced.presented import FLIP, face_of, placed
 from synthetic.pathtraced.render import picture
 from synthetic.pathtraced.surroundings import flash_of, lamps_of, place_things
-from synthetic.pathtraced.things import Stage, Thing, Window, plate
+from synthetic.pathtraced.things import NECK, Stage, Thing, Window, plate
 from synthetic.people.attributes import Attributes
 from synthetic.people.makehuman.figure import Figure, FigurePart
 from synthetic.people.makehuman.library import Library
@@ -46,7 +46,7 @@ def stolen_picture(
     lamp = np.array([0.6, 0.6, 0.6, 0.1], np.float32) * np.float32(level)
     ambient = np.array([0.4, 0.4, 0.4, 0.1], np.float32) * np.float32(level)
     lamps = lamps_of(Lights(ambient, ((way / np.linalg.norm(way), lamp),), 1.0), rng)
-    at = (0.0, 0.0, LENS_MM)
+    at = picture_window().at
     r, g, b, nir = (float(v) for v in ambient)
     stage = Stage(
         (*(placed(t, turn, NECK) for t in things), *behind),
@@ -54,9 +54,8 @@ def stolen_picture(
         flash_of(at, 8.0, 25.0, 0.0, 1.0),
         (r, g, b, nir),
     )
-    x0, x1, y0, y1 = PICTURE_MM
-    width, height = round((x1 - x0) * PIXELS_PER_MM), round((y1 - y0) * PIXELS_PER_MM)
-    window = Window(at, width, height, PIXELS_PER_MM * (LENS_MM - 15), (-x0 * PIXELS_PER_MM, y1 * PIXELS_PER_MM))
+    window = picture_window()
+    width, height = window.width, window.height
     seed = int(rng.integers(1 << 30))
     colour = picture(stage, window, "rgb", samples=SAMPLES, seed=seed)
     infrared = picture(stage, window, "ir", samples=SAMPLES, seed=seed)
@@ -65,6 +64,14 @@ def stolen_picture(
     found: Array = np.clip(np.concatenate(taken, 2), 0, 1).astype(np.float32)
     found.setflags(write=False)
     return found, figure
+
+
+def picture_window() -> Window:
+    """Return the attacker's camera."""
+    x0, x1, y0, y1 = PICTURE_MM
+    width, height = round((x1 - x0) * PIXELS_PER_MM), round((y1 - y0) * PIXELS_PER_MM)
+    middle = (-x0 * PIXELS_PER_MM, y1 * PIXELS_PER_MM)
+    return Window((0.0, 0.0, LENS_MM), width, height, PIXELS_PER_MM * (LENS_MM - 15), middle)
 
 
 def variant_of(presentation: int) -> int:

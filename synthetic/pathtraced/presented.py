@@ -9,7 +9,7 @@ import numpy as np
 from synthetic.arrays import Array
 from synthetic.pathtraced.description import Description
 from synthetic.pathtraced.people import dressed
-from synthetic.pathtraced.things import Thing
+from synthetic.pathtraced.things import NECK, Thing
 from synthetic.people.makehuman.figure import Figure
 from synthetic.people.makehuman.library import Library
 from synthetic.people.makehuman.person import person_of
@@ -17,8 +17,6 @@ from synthetic.presentation import Presentation, attributes_of
 
 FLIP: Array = np.diag([1.0, -1.0, 1.0]).astype(np.float32)
 """Converts between this package's y (up) and the fast renderer's (down)."""
-NECK = (0.0, -40.0, -60.0)
-"""The point about which a head turns."""
 EYE_TO_MOUTH_MM = 72.0
 SOMEBODY_BEHIND = 0.12
 """Share of presentations with a person in the background."""
@@ -65,7 +63,7 @@ def others(library: Library, what: Description, rng: np.random.Generator) -> lis
         return []
     person = person_of(library, (1 << 22) + number, reserved=what.reserved)
     somebody = Presentation(seed=what.presentation.seed, subject=number, family=what.presentation.family)
-    bare = replace(attributes_of(somebody), glasses=None, hat=None)
+    bare = replace(attributes_of(somebody), glasses=None, hat=None, medical_mask=None)
     _, things = dressed(library, person, bare)
     shift = np.array([side, low, -away], np.float32)
     turn = np.eye(3, dtype=np.float32)

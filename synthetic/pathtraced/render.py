@@ -25,6 +25,7 @@ from synthetic.pathtraced.things import (
     facing,
     joined,
     plate,
+    present,
 )
 from synthetic.pathtraced.zbuffer import z_buffer
 from synthetic.people.makehuman.figure import FigurePart
@@ -35,6 +36,9 @@ SCREEN_SHARE = 0.15
 """Share of paths sent to a screen, which is mostly seen directly."""
 GLINT = 8.0
 """Maximum ratio of a single pixel to its surroundings."""
+CLEAR_GLINT = 2.0
+"""The same where something clear is in front: paths between skin and plastic find the flash by chance and make sparkle
+that no camera sees."""
 GRAIN_REMOVED = 1.1
 """Strength of the denoising filter, in standard deviations of the grain."""
 BRIGHTEST = 12.0
@@ -93,7 +97,8 @@ def _traced(stage: Stage, window: Window, band: Band, samples: int, seed: int) -
     image = np.clip(np.nan_to_num(image), 0, BRIGHTEST)
     # Fireflies: stray paths that reached a lamp by a mirror are brighter than a real one-pixel glint.
     around = float32(cv2.medianBlur(image, 3)).reshape(image.shape)
-    return calmed(np.minimum(image, GLINT * around + np.float32(0.1 * float(image.mean()))))
+    glint = CLEAR_GLINT if any(thing.matter.clear for thing in stage.things) else GLINT
+    return calmed(np.minimum(image, glint * around + np.float32(0.1 * float(image.mean()))))
 
 
 def calmed(light: Array) -> Array:
@@ -121,7 +126,8 @@ def calmed(light: Array) -> Array:
 def distances(things: tuple[Thing, ...], window: Window) -> tuple[Array, NDArray[np.int64]]:
     """Return the distance along the optical axis of the first surface at each pixel's centre, mm [h, w], 0 for none,
     and the index of its thing in ``things``, -1 for none. Transparent panes do not count."""
-    return z_buffer([(k, t.part) for k, t in enumerate(things) if t.matter.opacity is None], window)
+    seen = [(k, t) for k, t in enumerate(things) if t.matter.opacity is None and not t.matter.clear]
+    return z_buffer([(k, present(t)) for k, t in seen], window)
 
 
 def _scene(mi: Any, stage: Stage, window: Window, band: Band) -> dict[str, Any]:

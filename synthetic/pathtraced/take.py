@@ -17,6 +17,7 @@ from synthetic.pathtraced.render import distances, picture
 from synthetic.pathtraced.surroundings import flash_of, lamps_of, place_things
 from synthetic.pathtraced.things import Stage, Thing, Window
 from synthetic.people.makehuman.library import Library, open_library
+from synthetic.people.makehuman.person import person_of
 from synthetic.physics import stereo_depth_noise
 from synthetic.presentation import Presentation
 from synthetic.raster.render import View, rotation, vignette_map
@@ -66,12 +67,14 @@ def render_frame(what: Description, *, samples: int = SAMPLES, library: Library 
 
 @dataclass(frozen=True, slots=True)
 class _Composed:
-    """A stage with its subject. ``middle``: centre of the face, mm [1, 3]; ``edge_mm``: edge of its box."""
+    """A stage with its subject. ``middle``: centre of the face, mm [1, 3]; ``edge_mm``: edge of its box.
+    ``shape``: source of the subject's head shape."""
 
     stage: Stage
     shown: Shown
     middle: Array
     edge_mm: float
+    shape: str
 
 
 def _composed(library: Library, what: Description) -> _Composed:
@@ -90,7 +93,8 @@ def _composed(library: Library, what: Description) -> _Composed:
     )
     stage = Stage((*things, *behind), tuple([*lamps, *windows]), flash, (r, g, b, nir))
     middle = (turn @ (np.array(shown.face, np.float32) - pivot) + pivot)[None]
-    return _Composed(stage, shown, middle, FACE_MM * shown.face_scale)
+    shape = person_of(library, what.presentation.subject, reserved=what.reserved).shape
+    return _Composed(stage, shown, middle, FACE_MM * shown.face_scale, shape)
 
 
 def _taken(composed: _Composed, what: Description, size: int | None, samples: int) -> Rendered:
@@ -122,7 +126,7 @@ def _taken(composed: _Composed, what: Description, size: int | None, samples: in
         box=boxes[0],
         ir_box=boxes[1],
         presentation=what.presentation,
-        shape="makehuman",
+        shape=composed.shape,
         conditions={
             "distance_mm": what.distance,
             "yaw_deg": what.yaw,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from synthetic.arrays import Array
 from synthetic.people.makehuman.figure import FigurePart
 
+NECK = (0.0, -40.0, -60.0)
+"""The point about which a head turns, in a figure's axes."""
 Bands = tuple[float, float, float, float]
 """Red, green, blue and infrared."""
 
@@ -20,7 +22,7 @@ class Matter:
     ``albedo``: reflectance in R, G, B and infrared, linear: one colour, or a texture [h, w, 4]. ``alpha`` [h, w]: mask
     of the matter. ``opacity``: share of light stopped or mirrored in the visible and the infrared; the rest passes
     without refraction. ``emission`` [h, w, 3]: visible radiance; nothing here shines at 850 nm. ``key``: textures with
-    one key are the same and stay loaded.
+    one key are the same and stay loaded. ``clear``: depth cameras see through it.
     """
 
     albedo: Bands | Array
@@ -30,6 +32,7 @@ class Matter:
     opacity: tuple[float, float] | None = None
     emission: Array | None = None
     key: str | None = None
+    clear: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,18 @@ class Window:
         away = np.asarray(points, np.float32) - np.array(self.at, np.float32)
         scale = self.focal / -away[:, 2]
         return np.stack([self.middle[0] + away[:, 0] * scale, self.middle[1] - away[:, 1] * scale], 1)
+
+
+def present(thing: Thing) -> FigurePart:
+    """Return a thing's mesh without the triangles that its mask cuts away."""
+    alpha, part = thing.matter.alpha, thing.part
+    if alpha is None:
+        return part
+    corners = part.uv[part.triangles]
+    at = np.concatenate([corners, corners.mean(1, keepdims=True)], 1) % 1.0
+    rows = np.minimum((1 - at[:, :, 1]) * alpha.shape[0], alpha.shape[0] - 1).astype(np.int64)
+    columns = np.minimum(at[:, :, 0] * alpha.shape[1], alpha.shape[1] - 1).astype(np.int64)
+    return replace(part, triangles=part.triangles[(alpha[rows, columns] > 0.5).any(1)])
 
 
 def plate(

@@ -10,16 +10,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthetic.people.head import Expression, Glasses, Hat
+from synthetic.people.head import Expression, Glasses, Hat, MedicalMask
+from synthetic.physics import fleece_nir
 
 GLASSES, TINTED, ON_PICTURE = 0.3, 0.2, 0.5
 """Share of faces with glasses, of tinted glasses, and of glasses put in front of a picture instead of shown in it."""
 HATS = 0.12
+MEDICAL_MASKS, UNDER_NOSE = 0.08, 0.12
+"""Share of faces with a medical mask in path-traced presentations, and of masks worn under the nose."""
+FLEECES = ((0.27, 0.51, 0.67), (0.74, 0.74, 0.72), (0.03, 0.03, 0.032), (0.45, 0.62, 0.5), (0.7, 0.45, 0.5))
+"""Colours of medical masks, linear: blue, white, black, green, pink."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """Expression, glasses and hat of a presented face.
+    """Expression, glasses, hat and medical mask of a presented face.
 
     ``glasses_on_picture``: where the instrument carries a picture, the glasses are real and in front of it.
     """
@@ -28,6 +33,7 @@ class Attributes:
     glasses: Glasses | None = None
     hat: Hat | None = None
     glasses_on_picture: bool = False
+    medical_mask: MedicalMask | None = None
 
 
 def draw_attributes(rng: np.random.Generator) -> Attributes:
@@ -68,5 +74,20 @@ def draw_hat(rng: np.random.Generator) -> Hat:
     return Hat(
         colour=(red, green, blue, float(rng.uniform(0.1, 0.7))),
         brim=float(rng.uniform(0, 14)),
+        texture_seed=int(rng.integers(1 << 31)),
+    )
+
+
+def draw_medical_mask(rng: np.random.Generator) -> MedicalMask:
+    """Draw a surgical mask or a respirator."""
+    colour = FLEECES[int(rng.choice(len(FLEECES), p=(0.5, 0.28, 0.12, 0.05, 0.05)))]
+    bright = float(rng.uniform(0.85, 1.15))
+    red, green, blue = (min(bright * part, 0.85) for part in colour)
+    carbon = max(colour) < 0.1 and rng.uniform() < 0.5
+    pleated, under = rng.uniform(size=2) < (0.75, UNDER_NOSE)
+    return MedicalMask(
+        colour=(red, green, blue, fleece_nir(rng, carbon=carbon)),
+        pleated=bool(pleated),
+        over_nose=not under,
         texture_seed=int(rng.integers(1 << 31)),
     )

@@ -48,6 +48,17 @@ class Hat:
     texture_seed: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class MedicalMask:
+    """A medical mask. ``colour``: R, G, B and infrared. ``pleated``: a surgical mask, else a folded respirator.
+    ``over_nose``: whether it covers the nose."""
+
+    colour: tuple[float, float, float, float]
+    pleated: bool = True
+    over_nose: bool = True
+    texture_seed: int = 0
+
+
 def relief(who: Identity, face: Expression, x: Array, y: Array) -> tuple[Array, Array]:
     """Return height in mm and coverage of the head's outline, both [h, w]."""
     below = np.clip(y / who.chin, 0, 1)
@@ -214,3 +225,25 @@ def paint_hat(who: Identity, hat: Hat, x: Array, y: Array, albedo: Array) -> Arr
     cover: Array = np.clip((line - y) / 3 + 0.5, 0, 1).astype(np.float32)
     albedo += spread(cover, 4) * (np.array(hat.colour, np.float32) * knit - albedo)
     return cover
+
+
+def paint_medical_mask(who: Identity, mask: MedicalMask, x: Array, y: Array, albedo: Array) -> Array:
+    """Paint a medical mask over ``albedo``; return its cover [h, w]."""
+    # A separate generator: putting on a mask must change nothing else.
+    rng = np.random.default_rng(mask.texture_seed)
+    fibres = 1 + 0.03 * noise(rng, (y.shape[0], x.shape[1]), 90)
+    top = who.eye_y + 18 if mask.over_nose else who.nose_len - 24
+    bottom, half = who.chin + 4, 0.84 * who.width
+    upper, lower = top + 0.005 * np.square(x), bottom - 0.004 * np.square(x)
+    if mask.pleated:
+        for at in (0.3, 0.5, 0.7):
+            fold = top + at * (bottom - top) + 0.002 * np.square(x)
+            fibres = fibres * (1 - 0.3 * np.exp(-np.square((y - fold) / 0.9)))
+    cover = np.clip((y - upper) / 2 + 0.5, 0, 1) * np.clip((lower - y) / 2 + 0.5, 0, 1)
+    cover = cover * np.clip((half - np.abs(x)) / 2 + 0.5, 0, 1)
+    # Ear loops run from its corners backwards.
+    loop = np.clip(1.4 - np.abs(y - upper - 5 + 0.2 * (np.abs(x) - half)), 0, 1) * (np.abs(x) > half - 1)
+    for where, colour in ((loop, (0.7, 0.7, 0.7, 0.7)), (cover, mask.colour)):
+        shade = spread(fibres.astype(np.float32), 4) * np.array(colour, np.float32)
+        albedo += spread(where.astype(np.float32), 4) * (shade - albedo)
+    return np.asarray(cover, np.float32)

@@ -19,11 +19,13 @@ from synthetic.people.head import (
     EXTENT,
     Expression,
     Hat,
+    MedicalMask,
     eyeball,
     paint_eyes,
     paint_features,
     paint_hair,
     paint_hat,
+    paint_medical_mask,
     skin,
 )
 from synthetic.people.head import relief as analytic_relief
@@ -241,7 +243,13 @@ def head_shape(name: str) -> HeadShape:
 
 
 def head_surface(
-    shape: HeadShape, who: Identity, face: Expression, pitch: float, rng: np.random.Generator, hat: Hat | None = None
+    shape: HeadShape,
+    who: Identity,
+    face: Expression,
+    pitch: float,
+    rng: np.random.Generator,
+    hat: Hat | None = None,
+    medical_mask: MedicalMask | None = None,
 ) -> Surface:
     """Return a living head, painted on a canvas of ``pitch`` mm."""
     x, y = grid(*shape.extent, pitch)
@@ -265,7 +273,19 @@ def head_surface(
         diffusion=(0.8, 2.6),
     )
     put_hat_on(shape, surface, here, hat)
+    put_medical_mask_on(shape, surface, here, medical_mask)
     return surface
+
+
+def put_medical_mask_on(shape: HeadShape, surface: Surface, who: Identity, mask: MedicalMask | None) -> None:
+    """Put a medical mask on a finished head or mask; ``who``: the person whose features it follows, on this canvas."""
+    if mask is None:
+        return
+    x, y = grid(*shape.extent, surface.pitch)
+    cover = paint_medical_mask(who, mask, x, y, surface.albedo)
+    # Cloth does not follow lips and nostrils.
+    cloth = shape.smoothed(surface.relief, 6.0, surface.pitch)
+    surface.relief = shape.worn(surface.relief, cloth, cover, 3.0, surface.pitch)
 
 
 def put_hat_on(shape: HeadShape, surface: Surface, who: Identity, hat: Hat | None) -> None:

@@ -6,6 +6,7 @@ between the eyes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from synthetic.arrays import Array
 from synthetic.people.head import Expression
 from synthetic.people.makehuman.files import Indices, ObjMesh
+from synthetic.people.makehuman.head_shape import analytic, reshaped, scanned
 from synthetic.people.makehuman.library import Library, LoadedProxy
 from synthetic.people.makehuman.person import Person
 
@@ -92,11 +94,20 @@ def strengths_of(person: Person, face: Expression) -> dict[str, float]:
 
 def base_vertices(library: Library, person: Person, face: Expression | None) -> Array:
     """Return a person's base mesh in decimetres, float32 [n, 3]. Without ``face`` it has no expression."""
-    vertices = library.base.vertices.copy()
-    weights = dict(person.weights)
-    if face is not None:
-        weights |= {k: v for k, v in strengths_of(person, face).items() if k in library.target_files}
-    for name, strength in weights.items():
+    vertices = _added(library, library.base.vertices.copy(), person.weights)
+    if person.shape == "scan":
+        vertices = reshaped(library, vertices, scanned(library, person.who.number))
+    elif person.shape == "analytic":
+        vertices = reshaped(library, vertices, analytic(library, person.who))
+    if face is None:
+        return vertices
+    units = [(k, v) for k, v in strengths_of(person, face).items() if k in library.target_files]
+    return _added(library, vertices, units)
+
+
+def _added(library: Library, vertices: Array, weights: Iterable[tuple[str, float]]) -> Array:
+    """Add morph targets to vertices in place."""
+    for name, strength in weights:
         target = library.target(name)
         # A target names each vertex once, so plain addition is correct.
         vertices[target.at] += target.offset * np.float32(strength)

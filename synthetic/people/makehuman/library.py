@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthetic.people.makehuman.files import MakeHumanError, ObjMesh, Proxy, Target, read_mesh, read_proxy, read_target
+from synthetic.people.scan import VARIABLE as FACE_MODEL
+from synthetic.people.scan import FaceModel, load
 
 VARIABLE = "ADSN_MAKEHUMAN"
 SUBFOLDERS = ("", "base", "data")
@@ -102,6 +104,15 @@ class Library:
             raise MakeHumanError(f"{self.folders[0]}: no eyes/materials/*_eye.png; the eyes are missing.")
         return found
 
+    @functools.cached_property
+    def face_model(self) -> FaceModel | None:
+        """The face model that the environment names, or None.
+
+        Raises:
+            FaceModelError: it is named, but missing or damaged.
+        """
+        return load() if os.environ.get(FACE_MODEL) else None
+
     def proxies(self, kind: str) -> dict[str, Path]:
         """Every proxy of a ``kind`` of ``hair``, ``eyebrows``, ``eyelashes``, ``clothes``; may be empty."""
         return self._listed(kind, (".mhclo",))
@@ -147,6 +158,8 @@ class Library:
         for files in (self.target_files, self.skins, self.irises, *kinds):
             for name, path in files.items():
                 h.update(f"{name}\0{path.stat().st_size}\0".encode())
+        if self.face_model is not None:
+            h.update(self.face_model.sha256.encode())
         return h.hexdigest()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -21,6 +22,7 @@ OPPOSITES = (
     ("compress", "uncompress"),
     ("concave", "convex"),
 )
+Shape = Literal["makehuman", "scan", "analytic"]
 UNFIT = (
     "head-trans",
     "neck-trans",
@@ -31,6 +33,8 @@ UNFIT = (
     "nose-trans-out",
 )
 """Morphs that only move a head or make it asymmetric."""
+SCANNED, ANALYTIC = 0.25, 0.15
+"""Share of people with the head shape of a scan-derived face and of an analytic head; the others have MakeHuman's."""
 LONG_HAIR = ("bob", "long", "ponytail", "braid")
 
 
@@ -38,7 +42,7 @@ LONG_HAIR = ("bob", "long", "ponytail", "braid")
 class Person:
     """A subject. ``weights``: morph target → strength. Names are those of a `Library`; ``hair`` is None for the bald.
 
-    ``tone``: the skin's reflectance is shifted towards that of ``who.melanin``.
+    ``tone``: the skin's reflectance is shifted towards that of ``who.melanin``. ``shape``: source of the head's shape.
     """
 
     who: Identity
@@ -53,6 +57,7 @@ class Person:
     lashes: str | None
     clothes: str | None
     cloth_seed: int
+    shape: Shape = "makehuman"
 
 
 def person_of(library: Library, subject: int, *, reserved: bool | None = None) -> Person:
@@ -99,7 +104,19 @@ def _person(library: Library, subject: int, reserved: bool) -> Person:
         lashes=lashes,
         clothes=clothes,
         cloth_seed=int(rng.integers(1 << 31)),
+        shape=shape_of(library, subject),
     )
+
+
+def shape_of(library: Library, subject: int) -> Shape:
+    """Return the source of a subject's head shape: the same in every presentation and picture of the subject.
+
+    It has a generator of its own. Without a face model, those who would have a scan-derived shape keep MakeHuman's.
+    """
+    drawn = float(np.random.default_rng([0x5D48, subject]).uniform())
+    if drawn < SCANNED:
+        return "makehuman" if library.face_model is None else "scan"
+    return "analytic" if drawn < SCANNED + ANALYTIC else "makehuman"
 
 
 def _ancestry(melanin: float, rng: np.random.Generator) -> dict[str, float]:

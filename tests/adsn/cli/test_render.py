@@ -31,6 +31,7 @@ def run(tmp_path: Path, *arguments: str, assets: str | None) -> subprocess.Compl
         ([], None, VARIABLE),
         ([], "/nowhere/at/all", "no such folder"),
         (["--first", "5", "--last", "5"], None, "subjects"),
+        (["--species", "mask_of_wax"], None, "mask_relief"),
     ],
 )
 def test_what_is_missing_is_one_line_and_exit_2(

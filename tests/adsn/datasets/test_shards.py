@@ -12,7 +12,7 @@ import pytest
 from adsn.datasets import DatasetError
 from adsn.datasets.shards import ShardPairs, ShardSpec, shard_folder, write_shards
 from runtime.imaging.crop import CropRule
-from synthetic import Rendered, pathtraced
+from synthetic import PATH_TRACED_SPECIES, SPECIES, Rendered, pathtraced
 from synthetic.people.makehuman import Library, open_library
 from tests.support.makehuman import make_folder
 
@@ -148,3 +148,22 @@ def test_the_folder_above_a_set_will_do(library: Library, painter: Painter, tmp_
         shard_folder(tmp_path)
     with pytest.raises(DatasetError, match=r"adsn\.cli\.render"):
         shard_folder(tmp_path / "nothing")
+
+
+def test_by_default_every_species_of_the_path_tracer_is_rendered() -> None:
+    spec = ShardSpec((0, 1), bona_fide=1, per_attack=1)
+    assert [name for name, _ in spec.plan()] == list(PATH_TRACED_SPECIES)
+    with pytest.raises(DatasetError, match="mask_of_wax"):
+        replace(spec, species=("mask_of_wax",))
+
+
+def test_files_of_an_earlier_version_are_read_as_before(
+    tmp_path: Path, library: Library, painter: Painter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = write_shards(SPEC, tmp_path, library=library)
+    monkeypatch.setattr(pathtraced, "VERSION", 1)
+    old = write_shards(replace(SPEC, species=tuple(SPECIES[1:])), tmp_path, library=library)
+    assert old != new
+    found = ShardPairs(old)
+    assert sorted(set(found.species())) == sorted(SPECIES)
+    assert found[0].crops["rgb"].shape == ShardPairs(new)[0].crops["rgb"].shape

@@ -66,7 +66,7 @@ def test_another_background_leaves_the_face_alone() -> None:
 
 def test_what_a_renderer_cannot_change_alone_is_refused() -> None:
     asked = Counterfactual(glint_scorer, IR_CROP, ("ir",), threshold=0.5, presentations=1, renderer="pathtraced")
-    assert asked.attributes == ("glasses", "hat", "open mouth", "gaze")
+    assert asked.attributes == ("glasses", "hat", "medical mask", "open mouth", "gaze")
     with pytest.raises(ValueError, match="cannot change 'background' alone"):
         asked.effect("background", "bona_fide")
 

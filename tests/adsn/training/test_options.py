@@ -97,6 +97,14 @@ def test_extra_of_a_species_left_out_is_a_mistake(root: Path) -> None:
         read_recipe(path)
 
 
+def test_a_species_of_the_path_tracer_is_refused_in_a_table_of_the_fast_renderer(root: Path) -> None:
+    mixed = written(root, "traced", ('"print_matte", "partial"', '"mask_relief", "partial"'))
+    with pytest.raises(ConfigError, match=r"only the path tracer renders 'mask_relief'.*adsn\.cli\.render"):
+        read_recipe(mixed)
+    with pytest.raises(ValueError, match="fast renderer has no species 'mask_relief'"):
+        SyntheticSpec("x", "A", (0, 2), 1, 1, 0, species=("mask_relief",))
+
+
 @pytest.mark.parametrize(
     ("balance", "expected"),
     [

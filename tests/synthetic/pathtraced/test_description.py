@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from synthetic import SPECIES, Presentation
+from synthetic import PATH_TRACED_SPECIES, SPECIES, Presentation, attributes_of
 from synthetic.pathtraced import Description, describe
 
 PER_SPECIES = 1000
@@ -18,6 +18,9 @@ TRAITS: dict[str, Callable[[Description], float]] = {
     "rims": lambda d: d.attributes.glasses.thickness if d.attributes.glasses else 0,
     "glasses before the picture": lambda d: d.attributes.glasses_on_picture,
     "hat": lambda d: d.attributes.hat is not None,
+    "medical mask": lambda d: d.attributes.medical_mask is not None,
+    "infrared of the medical mask": lambda d: d.attributes.medical_mask.colour[3] if d.attributes.medical_mask else 0,
+    "under the nose": lambda d: d.attributes.medical_mask is not None and not d.attributes.medical_mask.over_nose,
     "smile": lambda d: d.attributes.face.smile,
     "open mouth": lambda d: d.attributes.face.open_mouth,
     "eyes": lambda d: d.attributes.face.eyes,
@@ -47,12 +50,12 @@ def drawn() -> dict[str, list[Description]]:
     # One presentation per subject: copies of one picture show the same attributes.
     return {
         species: [describe(Presentation(seed=5, subject=subject, species=species)) for subject in range(PER_SPECIES)]
-        for species in SPECIES
+        for species in PATH_TRACED_SPECIES
     }
 
 
 @pytest.mark.parametrize("name", TRAITS)
-def test_ten_thousand_descriptions_are_drawn_alike_for_every_species(
+def test_twelve_thousand_descriptions_are_drawn_alike_for_every_species(
     drawn: dict[str, list[Description]], name: str
 ) -> None:
     values = {species: np.sort([float(TRAITS[name](d)) for d in found]) for species, found in drawn.items()}
@@ -67,6 +70,7 @@ def test_ten_thousand_descriptions_are_drawn_alike_for_every_species(
 def test_all_shares_of_attributes_occur(drawn: dict[str, list[Description]]) -> None:
     everyone = [d for found in drawn.values() for d in found]
     assert 0.27 < np.mean([d.attributes.glasses is not None for d in everyone]) < 0.33
+    assert 0.07 < np.mean([d.attributes.medical_mask is not None for d in everyone]) < 0.09
     assert max(abs(d.yaw) for d in everyone) <= 35
     assert max(abs(d.pitch) for d in everyone) <= 20
     assert max(abs(d.roll) for d in everyone) <= 20
@@ -88,3 +92,21 @@ def test_frames_of_a_presentation_differ_a_little() -> None:
     first, second = (describe(Presentation(seed=1, subject=2, frame=frame)) for frame in (0, 10))
     assert 0 < abs(first.yaw - second.yaw) < 6
     assert first.camera == second.camera
+
+
+def test_new_species_and_medical_masks_left_the_older_draws_as_they_were() -> None:
+    assert PATH_TRACED_SPECIES[: len(SPECIES)] == SPECIES
+    for place, species in enumerate(SPECIES):
+        drawn = Presentation(seed=1, subject=2, species=species, family="B", number=3)
+        assert drawn.key == [1, 2, place, 1, 3]
+        assert replace(describe(drawn).attributes, medical_mask=None) == attributes_of(drawn)
+
+
+def test_copies_of_a_picture_show_the_same_medical_mask() -> None:
+    def masks(species: str) -> set[object]:
+        copies = [Presentation(seed=1, subject=24, species=species, number=3 * k) for k in range(40)]
+        return {describe(copy).attributes.medical_mask for copy in copies}
+
+    assert len(masks("print_matte")) == len(masks("mask_relief")) == 1
+    assert masks("print_matte") == masks("mask_relief")
+    assert len(masks("bona_fide")) > 1

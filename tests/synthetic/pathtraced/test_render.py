@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from synthetic import SPECIES, Attributes, Presentation, Rendered
+from synthetic import PATH_TRACED_SPECIES, Attributes, Presentation, Rendered
 from synthetic.pathtraced import describe, render, render_patch
 from synthetic.pathtraced.backend import Band
 from synthetic.pathtraced.render import picture
@@ -33,7 +33,7 @@ def rendered(subject: int, species: str, size: int, samples: int, attributes: At
     return render(what, size=size, samples=samples)
 
 
-@pytest.mark.parametrize("species", SPECIES)
+@pytest.mark.parametrize("species", PATH_TRACED_SPECIES)
 def test_every_species_renders(species: str) -> None:
     found = rendered(subject=11, species=species, size=80, samples=8)
     assert found.rgb.shape == (80, 80, 3)

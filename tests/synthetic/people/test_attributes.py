@@ -9,7 +9,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from synthetic import SPECIES, Attributes, Presentation, attributes_of, draw_glasses, draw_hat, render_patch
+from synthetic import (
+    SPECIES,
+    Attributes,
+    Presentation,
+    attributes_of,
+    draw_glasses,
+    draw_hat,
+    draw_medical_mask,
+    render_patch,
+)
 
 TRAITS: dict[str, Callable[[Attributes], float]] = {
     "glasses": lambda worn: worn.glasses is not None,
@@ -52,7 +61,8 @@ def worn_bare(species: str, subject: int = 40) -> Attributes:
 
 
 # No glasses are worn over a partial attack that consists of solid glasses.
-CHANGED = [(s, "hat") for s in SPECIES] + [(s, "glasses") for s in SPECIES if s != "partial"]
+CHANGED = [(s, name) for s in SPECIES for name in ("hat", "medical_mask")]
+CHANGED += [(s, "glasses") for s in SPECIES if s != "partial"]
 
 
 @pytest.mark.parametrize(("species", "attribute"), CHANGED)
@@ -61,8 +71,10 @@ def test_changing_an_attribute_changes_only_where_it_shows(species: str, attribu
     bare = worn_bare(species)
     if attribute == "glasses":
         changed = replace(bare, glasses=draw_glasses(rng), glasses_on_picture=True)
-    else:
+    elif attribute == "hat":
         changed = replace(bare, hat=draw_hat(rng))
+    else:
+        changed = replace(bare, medical_mask=draw_medical_mask(rng))
     pictures = [
         render_patch(Presentation(seed=5, subject=40, species=species, attributes=worn)) for worn in (bare, changed)
     ]
@@ -75,7 +87,9 @@ def test_changing_an_attribute_changes_only_where_it_shows(species: str, attribu
     if min(c.std() for c in corners) > 5:
         assert np.corrcoef(corners[0], corners[1])[0, 1] > 0.5
     else:
-        assert abs(np.median(corners[0]) - np.median(corners[1])) <= max(12, 0.2 * np.median(corners[0]))
+        # A medical mask is half of the face that is metered.
+        share = 0.5 if attribute == "medical_mask" else 0.2
+        assert abs(np.median(corners[0]) - np.median(corners[1])) <= max(12, share * np.median(corners[0]))
     assert {k: v for k, v in a.conditions.items() if not k.endswith("_mean")} == {
         k: v for k, v in b.conditions.items() if not k.endswith("_mean")
     }

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from synthetic import (
     FAMILIES,
+    PATH_TRACED_SPECIES,
     SPECIES,
     Presentation,
     Rendered,
@@ -282,3 +283,11 @@ def test_a_longer_baseline_moves_the_face_in_infrared() -> None:
     assert np.corrcoef(near.ir[:, shift:, 0].ravel(), far.ir[:, : 320 - shift, 0].ravel())[0, 1] > 0.98
     with pytest.raises(ValueError, match="baseline_mm"):
         render_frame(Presentation(seed=7, subject=3), baseline_mm=100)
+
+
+@pytest.mark.parametrize("species", PATH_TRACED_SPECIES[len(SPECIES) :])
+def test_a_species_of_the_path_tracer_is_refused_and_the_message_says_where_to_render_it(species: str) -> None:
+    shown = Presentation(seed=0, subject=1, species=species)
+    for render in (render_patch, render_frame):
+        with pytest.raises(ValueError, match=rf"fast renderer has no species '{species}'.*adsn\.cli\.render"):
+            render(shown)
