@@ -228,8 +228,10 @@ def page() -> str:
         "",
         "## Against the goals",
         "",
-        "At least the others' recall everywhere (to 0.05 points), never beyond the limit, delay within 0.6 of the "
-        f"faster period, {EVENTS_LIMIT:,} frames a second.",
+        "In every situation, `Pairer` should have at least the recall of the other rules (to 0.05 points), no "
+        "pair beyond "
+        f"the limit, and a delay of at most 0.6 of the faster period. It should take {EVENTS_LIMIT:,} frames",
+        "per second.",
         "",
         *([f"- Missed: {line}." for line in missed] or ["All met."]),
     ]
