@@ -48,9 +48,8 @@ def main() -> None:
         "# Results",
         "",
         f"This page has the speed of each part of adsn. It was measured on {datetime.date.today().isoformat()} with",
-        "`python -m benchmarks`. Compared figures were timed in turns in one run, so their ratios are more",
-        "reliable than",
-        "the figures themselves. On another machine, run it again.",
+        "`python -m benchmarks`. Compared figures were timed in turns in one run, so their ratios are more reliable",
+        "than the figures themselves. On another machine, run it again.",
         "",
         *(f"- {name}: {value}" for name, value in describe().items()),
     ]

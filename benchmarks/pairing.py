@@ -228,10 +228,9 @@ def page() -> str:
         "",
         "## Against the goals",
         "",
-        "In every situation, `Pairer` should have at least the recall of the other rules (to 0.05 points), no "
-        "pair beyond "
-        f"the limit, and a delay of at most 0.6 of the faster period. It should take {EVENTS_LIMIT:,} frames",
-        "per second.",
+        "In every situation, `Pairer` should have at least the recall of the other rules (to 0.05 points), no pair "
+        "beyond the limit, and a delay of at most 0.6 of the faster period. It should process "
+        f"{EVENTS_LIMIT:,} frames per second.",
         "",
         *([f"- Missed: {line}." for line in missed] or ["All met."]),
     ]
