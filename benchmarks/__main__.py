@@ -47,8 +47,9 @@ def main() -> None:
     lines = [
         "# Results",
         "",
-        f"Measured on {datetime.date.today().isoformat()} with `python -m benchmarks`. Timed in turns in one run, so",
-        "that ratios hold where absolute figures would not: on another machine, run it again.",
+        f"This page has the speed of each part of adsn. It was measured on {datetime.date.today().isoformat()} with",
+        "`python -m benchmarks`. Compared figures were timed in turns in one run, so their ratios are more reliable",
+        "than the figures themselves. On another machine, run it again.",
         "",
         *(f"- {name}: {value}" for name, value in describe().items()),
     ]

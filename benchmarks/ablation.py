@@ -36,9 +36,9 @@ ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / "benchmarks" / "ablation.json"
 PAGE = ROOT / "docs" / "ablation.md"
 STALE = (
-    "**These figures are of an earlier recipe**: crops of 1.4 times the face's box, attributes that only bona fide",
-    "faces wore, milder augmentation, no mismatched pairs and no teacher. The shipped weights come from a later one,",
-    "whose parts have not been compared yet.",
+    "**These figures are of an earlier recipe.** Its crops showed 1.4 times the face's box, and only bona fide faces",
+    "wore attributes such as glasses. It used milder augmentation, no mismatched pairs and no teacher. The shipped",
+    "weights come from a later recipe, whose parts have not been compared yet.",
     "",
 )
 """Note that is shown on the page until the runs are repeated."""
@@ -232,15 +232,20 @@ def page(runs: list[dict[str, Any]]) -> str:
     lines = [
         "# Contribution of each part",
         "",
+        "This page shows how much each part of the network and of its training contributes to the error rates. The",
+        "command `python -m benchmarks.ablation` makes it.",
+        "",
         *STALE,
-        "Made by `python -m benchmarks.ablation`. Every network here is small and trained briefly, so that many",
-        f"can be compared: width {WIDTH}, {EPOCHS} epochs in batches of {BATCH}, the first {FACES} bona fide",
-        f"presentations and {EACH} of each species of the shipped recipe's training set (sensor family A, both",
-        "sources of face shape). The threshold is set on family A's development people at BPCER ≤ 1 %; all figures",
-        f"are on family B: other people, other cameras ({runs[0]['tested']} presentations). Seeds",
-        f"{' and '.join(map(str, SEEDS))}, shown as two figures: if a line differs from the base by less than its",
-        "two figures differ from each other, it shows nothing. The",
-        "shipped weights are four times as large and trained on much more data; their figures are in the model card.",
+        "Every network here is small and trained briefly, so that many can be compared: width "
+        f"{WIDTH}, {EPOCHS} epochs,",
+        f"batches of {BATCH}. The training data are the first {FACES} bona fide presentations and the first {EACH} of",
+        "each species in the shipped recipe's training set (sensor family A, both sources of face shape). The",
+        "threshold is set on family A's development people for BPCER ≤ 1 %. All figures are measured on family B,",
+        f"which has other people and other cameras ({runs[0]['tested']} presentations).",
+        "",
+        f"Each cell has two figures, one for each random seed ({' and '.join(map(str, SEEDS))}). If a line differs",
+        "from the base by less than its two figures differ from each other, the difference means nothing. The shipped",
+        "weights are four times as large and trained on much more data. Their figures are in the model card.",
         "",
         "## Parts of network and training",
         "",
@@ -288,8 +293,8 @@ def _left_out(results: Results) -> list[str]:
     of = results.of
     lines = ["", "## A species nobody trained on", ""]
     lines += [
-        "Trained and thresholded without the species, then tested on it; next to it the base, trained on it. The",
-        "first figure is what to expect of an unforeseen attack.",
+        "*Left out*: the network was trained, and its threshold set, without the species, and then tested on it.",
+        "*Trained on*: the base. The APCER of the species left out is what to expect of an unforeseen attack.",
         "",
     ]
     left = [

@@ -106,10 +106,11 @@ def main() -> None:
     lines = [
         "# Adapting to a site",
         "",
-        f"Measured on {datetime.date.today().isoformat()} with `python -m benchmarks.adaptation`. The site is",
-        "simulated: path-traced people before family B cameras, which no training set has. FP32, boxes given.",
-        f"{TRAIN} people train for {EPOCHS} epochs, {DEV} set the threshold for BPCER ≤ {MAX_BPCER:.0%},"
-        f" {len(people) - TRAIN - DEV} test.",
+        "This page compares the shipped weights with weights adapted to a site. It was measured on",
+        f"{datetime.date.today().isoformat()} with `python -m benchmarks.adaptation`. The site is simulated:",
+        "path-traced people in front of family B cameras, which no training set has. The models are in FP32, and the",
+        f"boxes are given. {TRAIN} people were used to train for {EPOCHS} epochs, {DEV} to set the threshold for",
+        f"BPCER ≤ {MAX_BPCER:.0%}, and {len(people) - TRAIN - DEV} to test.",
         "",
         "| weights | threshold | BPCER | attacks accepted | worst species, APCER | AUC |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -272,11 +272,13 @@ def report(
     lines = [
         "# Decisions, simulated",
         "",
-        "Written by `python -m benchmarks.decision`. Synthetic presentations of people and instruments that are not in",
-        f"training: {BONA_FIDE} people and {PER_ATTACK} of every instrument with rigs of each family, {PAIRS} pairs",
-        f"each, one every {PAIR_NS / 1e6:.1f} ms, as with an illuminator that strobes at 30 frames per second. Model",
-        f"{loaded.manifest.name} {loaded.manifest.version}, INT8, threshold {loaded.pipeline.point.threshold:.3f}.",
-        "The counts describe the simulation and say nothing about real people or attacks.",
+        "This page counts decisions on simulated presentations. `python -m benchmarks.decision` writes it. The people",
+        f"and instruments are not in the training data: {BONA_FIDE} people and {PER_ATTACK} presentations of every",
+        f"instrument in front of the rigs of each family. A presentation has {PAIRS} pairs, one every",
+        f"{PAIR_NS / 1e6:.1f} ms, as with an illuminator that strobes at 30 frames per second. The model is",
+        f"{loaded.manifest.name} {loaded.manifest.version} in INT8, with the threshold",
+        f"{loaded.pipeline.point.threshold:.3f}. The counts describe the simulation and say nothing about real people",
+        "or attacks. Each cell has the numbers of `live`, `spoof` and `uncertain`.",
         "",
         *(f"- {name}: {value}" for name, value in describe().items()),
     ]
@@ -287,14 +289,16 @@ def report(
         "",
         "## Correlation of consecutive pairs",
         "",
-        f"Correlation of people's log-odds about their own mean: {', '.join(f'{v:.2f}' for v in lags)} at lags of one "
-        f"to {len(lags)} pairs. Variance within a presentation {within:.3f}, between presentations {between:.3f}: most "
-        "of the variance is common to the pairs of a presentation, so more pairs cannot remove it.",
+        f"The deviations of a person's log-odds from their own mean have correlations of "
+        f"{', '.join(f'{v:.2f}' for v in lags)} at lags of one to {len(lags)} pairs. The variance is "
+        f"{within:.3f} within "
+        f"a presentation and {between:.3f} between presentations. Most of the variance is common to the pairs of a "
+        "presentation, so more pairs cannot remove it.",
         "",
-        f"## Whole frames: where the default detector ({detector_info(open_detector()).kind}) finds faces, and whether "
+        f"## Whole frames: faces detected by the default detector ({detector_info(open_detector()).kind}), and whether "
         "infrared agrees",
         "",
-        "| family | presented | found | times |",
+        "| family | presented | result | frames |",
         "| --- | --- | --- | --- |",
     ]
     lines += [f"| {a} | {b} | {c} | {n} |" for (a, b, c), n in sorted(agreed.items())]
@@ -308,7 +312,7 @@ def _decisions(tally: DecisionTally) -> list[str]:
             "",
             f"## Family {family}: live / spoof / uncertain",
             "",
-            "| presented | first pair alone | over pairs | with the illuminator's question | the question's answers |",
+            "| presented | first pair alone | over several pairs | with active light | results of active light |",
             "| --- | --- | --- | --- | --- |",
         ]
         for species_name in SPECIES:
@@ -325,7 +329,7 @@ def _times(tally: DecisionTally) -> list[str]:
         "",
         "## Time to a decision",
         "",
-        "| family | of | median | 95th percentile |",
+        "| family | presented | median | 95th percentile |",
         "| --- | --- | --- | --- |",
     ]
     for family in FAMILIES:
@@ -340,11 +344,13 @@ def _times(tally: DecisionTally) -> list[str]:
 def _injected(tally: DecisionTally) -> list[str]:
     lines = [
         "",
-        f"Measured from the first pair; presentations without a decision count as {(PAIRS - 1) * PAIR_NS / 1e9:.2f} s.",
+        "Times are measured from the first pair. Presentations without a decision count as",
+        f"{(PAIRS - 1) * PAIR_NS / 1e9:.2f} s.",
         "",
-        "## Injected: people's RGB images with other infrared: live / spoof / uncertain",
+        "## Injected: RGB images of people with other infrared images: live / spoof / uncertain",
         "",
-        "| family | infrared | first pair, no check for copies | first pair | over pairs | with the question |",
+        "| family | infrared | first pair, without the gate `ir.copied` | first pair | over several pairs "
+        "| with active light |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for family in FAMILIES:

@@ -131,12 +131,14 @@ def recall_rows(tally: RecallTally) -> list[str]:
     people = len(next(iter(tally.hits.values())))
     false = [f"{tally.false[name, 'RGB']} / {tally.false[name, 'IR']}" for name in names]
     return [
-        "## What is found",
+        "## Detection rates",
         "",
         *paragraph(
-            f"Faces found of {people} in each row, RGB / IR: the centre within {OFF} of the true edge and the edge",
-            f"within a factor of {ZOOM}. False detections are counted over all rows and {people} empty rooms: a",
-            "detection that is not a face, or not exact enough. A screen is black in IR and should not be found there.",
+            f"Number of faces found, of {people} in each row, RGB / IR. A face counts as found if the centre is off by",
+            f"at most {OFF} of the true edge, and the edge by at most a factor of {ZOOM}. Any other detection",
+            "is a false",
+            f"detection; these are counted over all rows and {people} empty rooms. A screen is black in IR and should",
+            "not be found there.",
         ),
         *table(["", *names], [*rows, ["**false detections**", *false]]),
     ]
@@ -152,8 +154,9 @@ def count_rows(tally: RecallTally) -> list[str]:
         "## Several people",
         "",
         *paragraph(
-            "Pictures with the right number of people, RGB / IR: two where the second is as near, one where the second",
-            "is two and a half times as far away. More than one fails the gate `face.count`.",
+            "Number of images in which the detector counts the right number of people, RGB / IR. The right number is",
+            "two if the second person is as near as the first, and one if the second is two and a half times as far",
+            "away. More than one fails the gate `face.count`.",
         ),
         *table(["", *tally.detectors], rows),
     ]
@@ -178,10 +181,14 @@ def path_rows(detectors: dict[str, FaceDetector], people: int) -> list[str]:
     return [
         *head,
         *paragraph(
-            f"Faces found of {people} in each row, RGB / IR, in pictures of {SIZE}×{SIZE} pixels that show 2.8 face",
-            "boxes each way, of people with photographic skins, hair, glasses and hats at 600 mm; then the mean error",
-            "of yaw and pitch from YuNet 320's landmarks, relative to the line from the face to the lens. The light is",
-            f"drawn for each person; less than 1 lux, where RGB shows next to nothing, for {dark} of them.",
+            f"Number of faces found, of {people} in each row, RGB / IR. The images have {SIZE}×{SIZE} pixels,",
+            "2.8 times",
+            "the edge of the face box. They show people at 600 mm with photographic skins, hair, glasses and hats. The",
+            "last two columns have the mean error of yaw and pitch from YuNet 320's landmarks, relative to",
+            "the line from",
+            f"the face to the lens. Each person has another light. {dark} of them had less than 1 lux, in",
+            "which RGB shows",
+            "almost nothing.",
         ),
         *table(["", *detectors, "RGB, yaw / pitch", "IR, yaw / pitch"], rows),
     ]
@@ -198,13 +205,23 @@ def score_rows(tally: RecallTally) -> list[str]:
         empty = sum(s >= threshold for s, _ in tally.scores["nobody"])
         rows.append([f"{threshold}", *cells, str(wrong), str(empty)])
     return [
-        "## The least score",
+        "## The lowest accepted score",
         "",
         *paragraph(
-            "YuNet 320 over all rows, by the least score that counts as a face. The recall in IR includes the screens,",
-            f"which show no face there. The default is {MIN_SCORE}.",
+            "Detection rates of YuNet 320 over all rows, by the lowest score that is accepted as a face. The",
+            "rate in IR",
+            f"includes the screens, which show no face there. The default is {MIN_SCORE}.",
         ),
-        *table(["least score", "found, RGB", "found, IR", "elsewhere than the face", "in empty rooms"], rows),
+        *table(
+            [
+                "lowest score",
+                "found, RGB",
+                "found, IR",
+                "false detections beside a face",
+                "false detections in empty rooms",
+            ],
+            rows,
+        ),
     ]
 
 
@@ -219,11 +236,15 @@ def box_rows(tally: RecallTally) -> list[str]:
         "## The box",
         "",
         *paragraph(
-            "Difference from the box that crops are cut by in training (150 mm on a life-size head), as a fraction of",
-            "its edge: the median and, in brackets, the 90th percentile of its size. Rows frontal, yaw 15°, pitch 10°",
-            "and glasses. Limit on each median: 5 %. The last two rows are the rule alone, on landmarks that only the",
-            "simulation knows; it also applies to SCRFD's landmarks. Most of the scatter of the edges comes from heads",
-            "that differ in size while the true box does not.",
+            "Difference between a detector's box and the box by which training crops (150 mm on a life-size",
+            "head), as a",
+            "fraction of that box's edge: the median and, in brackets, the 90th percentile of the absolute difference,",
+            "over the rows frontal, yaw 15°, pitch 10° and glasses. The limit for each median is 5 %. The",
+            "last two rows",
+            "apply the rule that turns landmarks into a box to the simulation's true landmarks. SCRFD's",
+            "landmarks use the",
+            "same rule. Most of the scatter of the edges comes from heads of different sizes, while the true box has",
+            "always the same size.",
         ),
         *table(["detector", "", "x", "y", "edge"], rows),
     ]
@@ -244,7 +265,7 @@ def pose_rows(tally: RecallTally) -> list[str]:
         "",
         *paragraph(
             "Error of yaw and pitch from YuNet's five landmarks: the mean and, in brackets, the 90th percentile. The",
-            "renderer has no perspective, which would add to the error for a near face.",
+            "renderer has no perspective, which would increase the error for a near face.",
         ),
         *table(["", "RGB, yaw", "RGB, pitch", "IR, yaw", "IR, pitch"], rows),
     ]
@@ -258,7 +279,7 @@ def time_rows(tally: RecallTally) -> list[str]:
     return [
         "## Time",
         "",
-        *paragraph("Processor time of one thread for a picture of 640×480, median, ms, in turns in one run:"),
+        *paragraph("Processor time of one thread for an image of 640×480, in ms. The detectors ran in turns; medians:"),
         *table(["detector", "with a face", "with nobody"], rows),
     ]
 
@@ -281,13 +302,13 @@ def stream_rows(detectors: dict[str, FaceDetector]) -> list[str]:
         "## In a stream",
         "",
         *paragraph(
-            "Processor time for finding the face of a simulated person in each of 240 pairs, ms: the detector looks",
-            "near the last place in both images after that number of pairs, and in the whole image after",
-            f"{TrackRule().search_whole_every}. The default is {TrackRule().search_near_every}: looking more often",
-            "costs more, and",
-            "the 99th percentile is that of the whole image whichever is chosen.",
+            "Processor time, in ms, for finding the face of a simulated person in each of 240 pairs. The detector",
+            "searches near the last position in both images after the given number of pairs, and in the whole",
+            "image after",
+            f"{TrackRule().search_whole_every}. The default is {TrackRule().search_near_every}. Searching more often",
+            "costs more, and the 99th percentile is always that of a search of the whole image.",
         ),
-        *table(["detector", "near the last place every", "mean", "median", "99th percentile"], rows),
+        *table(["detector", "search near the last position every", "mean", "median", "99th percentile"], rows),
     ]
 
 
@@ -332,10 +353,11 @@ def photograph(detectors: dict[str, FaceDetector]) -> list[str]:
         "## Photographs",
         "",
         *paragraph(
-            "The astronaut of scikit-image (public domain), 512×512: the edge of the detected box. The last row counts",
-            f"the detections in {len(others)} of its pictures without a person ({', '.join(others)}).",
+            "Edge of the box detected in the astronaut of scikit-image (public domain), 512×512. The last row",
+            "counts the",
+            f"detections in {len(others)} of its images without a person ({', '.join(others)}).",
         ),
-        *table(["", *detectors], [*rows, ["pictures without a person", *map(str, false)]]),
+        *table(["", *detectors], [*rows, ["images without a person", *map(str, false)]]),
     ]
 
 
@@ -362,14 +384,18 @@ def main() -> None:
         "# Face detectors",
         "",
         *paragraph(
-            f"Measured on {datetime.date.today().isoformat()} with `python -m benchmarks.faces`, on {tally.pictures}",
-            f"rendered pictures of 640×480 pixels ({heads}) and the photographs named below. YuNet's number is the",
-            "longest edge that it searches first; where that shows nothing, a second search makes a face of 64 pixels",
-            f"{FACE_PX} pixels large. Dark pictures are scaled up before the search.",
-            "SCRFD's file cannot be shipped, and `--scrfd` names one to measure it."
+            "This page compares face detectors. It was measured on",
+            f"{datetime.date.today().isoformat()} with `python -m benchmarks.faces`, on {tally.pictures}",
+            "rendered images",
+            f"of 640×480 pixels ({heads}) and on the photographs named below. YuNet's number is the longest",
+            "edge of the",
+            "image that it searches first. If it finds nothing, it searches once more in a larger image, in",
+            "which a face",
+            f"of 64 pixels has {FACE_PX}. Dark images are brightened before the search.",
+            "SCRFD's file cannot be shipped; `--scrfd` measures your own."
             if chosen.scrfd is None
             else f"SCRFD is {chosen.scrfd.name}.",
-            *(["Another job ran beside it: compare the times with each other only."] if chosen.beside else []),
+            *(["Another job ran beside it, so compare the times only with each other."] if chosen.beside else []),
         ),
         *(f"- {name}: {value}" for name, value in describe().items() if name in ("processor", "cores", "python")),
         f"- opencv: {cv2.__version__}",

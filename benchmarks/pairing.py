@@ -176,15 +176,18 @@ def page() -> str:
         f"Measured on {datetime.date.today().isoformat()} with `python -m benchmarks.pairing`; {about['processor']}, "
         f"Python {about['python']}.",
         "",
-        f"{len(SEEDS)} × {FRAMES} frames of the first stream in each situation; all rules see the same frames. The "
-        "others' rules are reimplemented from their",
-        "descriptions (`benchmarks/support/rules.py`); ApproximateTime was compared with the real library on 20,000 "
-        "cases. Each has the situation's limit, except librealsense's, which has no limit.",
+        f"This page compares adsn's `Pairer` with the rules of other projects. Each situation has {len(SEEDS)} × "
+        f"{FRAMES} frames of the first",
+        "stream, and all rules get the same frames. The other rules are reimplemented from their descriptions",
+        "(`benchmarks/support/rules.py`); ApproximateTime was compared with the real library on 20,000 cases.",
+        "Each rule",
+        "uses the situation's limit, except librealsense's, which has no limit.",
         "",
-        "*Recall*: pairs within the limit over the most that any one-to-one choice could make of these frames, found "
-        "offline; no algorithm's own choice is the reference.",
-        "*Delay*: from the arrival of a pair's later frame until the pair came out, mean and largest. *Beyond*: pairs "
-        "further apart than the limit.",
+        "- *Recall*: number of pairs within the limit, as a share of the largest number that any one-to-one",
+        "choice could",
+        "  form from these frames. That number is computed offline.",
+        "- *Delay*: time from the arrival of a pair's later frame until the pair is emitted, mean and largest.",
+        "- *Beyond*: number of pairs further apart than the limit.",
     ]
     missed: list[str] = []
     for scenario in SCENARIOS:
@@ -203,8 +206,9 @@ def page() -> str:
         "",
         "## Against the goals",
         "",
-        "At least the others' recall everywhere (to 0.05 points), never beyond the limit, delay within 0.6 of the "
-        f"faster period, {EVENTS_LIMIT:,} frames a second.",
+        "In every situation, `Pairer` should have at least the recall of the other rules (to 0.05 points), no pair "
+        "beyond the limit, and a delay of at most 0.6 of the faster period. It should process "
+        f"{EVENTS_LIMIT:,} frames per second.",
         "",
         *([f"- Missed: {line}." for line in missed] or ["All met."]),
     ]

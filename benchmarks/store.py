@@ -179,11 +179,11 @@ def page(found: Measured) -> str:
     used = ", ".join(f"{name} {ms:.2f} ms" for name, ms in found.processor.items())
     return "\n".join(
         [
-            "# What a nonce costs with a shared store",
+            "# Time for a nonce with a shared store",
             "",
             f"Measured on {datetime.date.today().isoformat()} with `python -m benchmarks.store --rounds "
-            f"{len(found.own)}`: `POST /liveness` with a face box and a nonce, to a service that counts nonces on "
-            "its own and to one with a shared store, in turns.",
+            f"{len(found.own)}`. `POST /liveness` with a face box and a nonce is sent in turns to two services: one "
+            "keeps nonces in its own memory, the other in a shared store.",
             "",
             *(f"- {name}: {value}" for name, value in describe().items()),
             f"- load average at the end: {load:.1f}.{busy}",
@@ -192,10 +192,11 @@ def page(found: Measured) -> str:
             "| --- | --- | --- |",
             *rows,
             "",
-            f"The medians differ by {more:.2f} ms; the median of the differences of neighbours is {paired:.2f} ms. "
-            f"The limit is 0.5 ms. Refused because the store took longer than 50 ms, and left out: {found.refused}.",
+            f"The medians differ by {more:.2f} ms. The median difference between two successive requests is "
+            f"{paired:.2f} ms. The limit is 0.5 ms. Requests that were refused because the store took longer than "
+            f"50 ms are left out: {found.refused}.",
             "",
-            f"Processor time a request: {used}.",
+            f"Processor time per request: {used}.",
             "",
         ]
     )

@@ -80,8 +80,10 @@ def offset_rows(table: Table) -> list[str]:
     return [
         "## Time offsets",
         "",
-        f"{RUNS} simulated recordings each, offsets up to ±70 ms (strobe ±30 ms), frame times jittered by 0.3 ms,",
-        "cameras 100 ppm apart. The stated uncertainty should hold the error in 95 % of them.",
+        f"Each row has {RUNS} simulated recordings, with offsets up to ±70 ms (strobe: ±30 ms), frame times",
+        "jittered by",
+        "0.3 ms, and clocks that differ by 100 ppm. In 95 % of the recordings, the error should be within two stated",
+        "standard deviations.",
         "",
         *table(
             ["", "error, ms: rms", "largest", "stated sd, median", "within 2 sd", "refused"],

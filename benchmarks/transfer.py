@@ -73,8 +73,11 @@ def page(bundle: Bundle, species: list[str], scores: NDArray[np.float32]) -> str
     lines = [
         "# On the other renderer",
         "",
-        f"Measured on {datetime.date.today().isoformat()} with `python -m benchmarks.transfer`:"
-        f" {len(species)} path-traced pairs of {SIZE}×{SIZE} pixels, boxes given, test-only skins, hair and clothes.",
+        "This page tests a model of one renderer on people of the other. It was measured on",
+        f"{datetime.date.today().isoformat()} with `python -m benchmarks.transfer`, on {len(species)}",
+        "path-traced pairs",
+        f"of {SIZE}×{SIZE} pixels with given boxes. Their skins, hair and clothes are in no training data.",
+        "",
         f"The model is {bundle.manifest.name} {bundle.manifest.version} in INT8, trained on the fast renderer alone.",
         f"Its threshold, {threshold:.3f}, was set on that renderer. The samples are small: read the intervals.",
         "",

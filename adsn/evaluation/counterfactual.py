@@ -138,8 +138,8 @@ class Counterfactual:
     def effects(
         self, attributes: tuple[str, ...] | None = None, species: tuple[str, ...] | None = None
     ) -> Iterator[Effect]:
-        """Yield the effect of each attribute on each species as soon as it is measured. By default all attributes and all
-        species of the renderer are measured."""
+        """Yield the effect of each attribute on each species as soon as it is measured. By default all attributes and
+        all species of the renderer are measured."""
         for attribute in self.attributes if attributes is None else attributes:
             for species_name in RENDERERS[self.renderer].species if species is None else species:
                 yield self.effect(attribute, species_name)
