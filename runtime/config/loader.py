@@ -4,6 +4,9 @@ pydantic model; every mistake is reported with file, line and key.
 Precedence, lowest to highest: the model's defaults, the file, secrets, environment variables, options. Sections are
 nested models. In variables and secrets they are separated by two underscores (``ADSN_KIOSK_MQTT__HOST``), in secrets
 also by a dot (``mqtt.password``, as systemd credentials are named).
+
+pydantic-settings merges its sources before it validates them, so a mistake could not name its file and line, and it
+ignores variables that name no setting. That is why this module reads the sources itself.
 """
 
 from __future__ import annotations
