@@ -57,7 +57,7 @@ class Curve:
     def worst(self) -> Point:
         """The step whose error rate has the highest lower interval limit; on a tie, the one with the lowest bona fide
         median."""
-        return max(self.points, key=_badness)
+        return max(self.points, key=_severity)
 
     @property
     def holds(self) -> tuple[Point, Point] | None:
@@ -104,7 +104,7 @@ class Robustness:
     @property
     def worst(self) -> tuple[Curve, Point]:
         """The headline: the worst step of all sweeps."""
-        return max(((curve, curve.worst) for curve in self.curves), key=lambda found: _badness(found[1]))
+        return max(((curve, curve.worst) for curve in self.curves), key=lambda found: _severity(found[1]))
 
     @property
     def unchanged(self) -> Point:
@@ -112,7 +112,7 @@ class Robustness:
         return self.curves[0].points[self.curves[0].neutral]
 
 
-def _badness(point: Point) -> tuple[float, float, float]:
+def _severity(point: Point) -> tuple[float, float, float]:
     """Return a sort key for the severity of a step: one error in one presentation weighs less than 90 in 100."""
     rates = [rate for rate in (point.report.bpcer, *point.report.apcer.values()) if rate.trials]
     sure = max((rate.interval[0] for rate in rates), default=0.0)

@@ -74,7 +74,7 @@ class LastWill:
 
 
 class BrokerConnection(ABC):
-    """Keeps one connection to ``broker`` open. Subclasses implement `talk` to publish on it."""
+    """Keeps one connection to ``broker`` open. Subclasses implement `publish_until_lost` to publish on it."""
 
     name: ClassVar[str]
 
@@ -93,7 +93,7 @@ class BrokerConnection(ABC):
         self._thread = threading.Thread(target=self._run, name=f"adsn-output-{self.name}", daemon=True)
 
     @abstractmethod
-    async def talk(self, client: aiomqtt.Client) -> None:
+    async def publish_until_lost(self, client: aiomqtt.Client) -> None:
         """Publish on a new connection until asked to stop or the connection ends."""
 
     def close(self, timeout_s: float) -> None:
@@ -103,7 +103,7 @@ class BrokerConnection(ABC):
         self._thread.join(timeout_s)
 
     def ring(self) -> None:
-        """Wake `talk`."""
+        """Wake `publish_until_lost`."""
         loop = self._loop
         # If the loop has ended or does not exist yet, nothing is waiting to be woken.
         if loop is not None:
@@ -127,7 +127,7 @@ class BrokerConnection(ABC):
         while not self._stopping:
             try:
                 async with self._client() as client:
-                    await self.talk(client)
+                    await self.publish_until_lost(client)
             except Exception as error:
                 self._tries += 1
                 detail = f"{self._broker.host}:{self._broker.port}: {error_text(error)}{self._tls_advice(error)}"
