@@ -59,7 +59,7 @@ def guarded(name: str, members: list[str], base: type) -> type:
 
 
 class FakeDevice:
-    """`Device` in this process's memory. ``lost``: every call fails; ``stuck``: no call ever completes."""
+    """`GpuDevice` in this process's memory. ``lost``: every call fails; ``stuck``: no call ever completes."""
 
     provider = "fake"
 
