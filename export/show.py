@@ -55,7 +55,7 @@ def show_comparisons(console: Console, comparisons: Sequence[Comparison], limits
     for comparison in comparisons:
         cells = _row(comparison, limits)
         table.add_row(
-            *cells, style=ALARM if _lets_through(comparison.int8.report(comparison.threshold).worst[1]) else ""
+            *cells, style=ALARM if _exceeds_limit(comparison.int8.report(comparison.threshold).worst[1]) else ""
         )
     console.print(table)
 
@@ -66,7 +66,7 @@ def show_over_limit(console: Console, over: Sequence[MeasuredApcer]) -> None:
         console.print(f"This model {apcer_warning(over)}", style=ALARM, highlight=False)
 
 
-def _lets_through(rate: Rate) -> bool:
+def _exceeds_limit(rate: Rate) -> bool:
     return rate.value > APCER_LIMIT
 
 
@@ -87,7 +87,7 @@ def _species(comparison: Comparison) -> Table:
     a, b = comparison.fp32.report(comparison.threshold), comparison.int8.report(comparison.threshold)
     table = Table("", "FP32", "INT8", "", title=comparison.title, title_justify="left")
     for species_name in a.apcer:
-        through = _lets_through(b.apcer[species_name])
+        through = _exceeds_limit(b.apcer[species_name])
         cells = f"APCER {species_name}", brief(a.apcer[species_name]), brief(b.apcer[species_name])
         table.add_row(*cells, "lets through" if through else "", style=ALARM if through else "")
     table.add_row("BPCER", brief(a.bpcer), brief(b.bpcer))

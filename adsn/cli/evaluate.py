@@ -107,7 +107,7 @@ WORST = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ReportParts:
     """Measurements on each set in addition to error rates.
 
     ``plain``, ``explained``: number of the worst samples of each class to show, without and with attention.
@@ -158,11 +158,11 @@ def evaluate(
     options = DataOptions(data, dev, subjects, cache, threads or os.cpu_count() or 1)
     # A dev set is used only to set thresholds, on the species in it.
     mismatch = not (no_mismatch or dev)
-    wanted = Wanted(WORST if thumbnails else 0, explain, robustness_pairs if robustness else 0, mismatch)
+    parts = ReportParts(WORST if thumbnails else 0, explain, robustness_pairs if robustness else 0, mismatch)
     console = Console()
     with bars(console) as progress:
         sets = open_sets(options, subject.modalities, subject.rule, progress)
-        results = [measured(subject, test, wanted, progress) for test in sets]
+        results = [measured(subject, test, parts, progress) for test in sets]
     for result in results:
         for kind, found in result.scored.items():
             title = f"{subject.what} on {found.name}, {kind}, threshold {result.threshold:.4f}"
@@ -194,7 +194,7 @@ def page_of(subject: EvaluatedModel, results: list[ReportSection], effects: list
     )
 
 
-def measured(subject: EvaluatedModel, test: TestSet, wanted: Wanted, progress: Progress) -> ReportSection:
+def measured(subject: EvaluatedModel, test: TestSet, parts: ReportParts, progress: Progress) -> ReportSection:
     """Score a set with every precision, and make the other requested measurements with the first precision.
 
     Raises:
@@ -217,7 +217,7 @@ def measured(subject: EvaluatedModel, test: TestSet, wanted: Wanted, progress: P
 
         scored[kind] = score_set(scorer, test.pairs, subject.modalities, tick=tick)
     first = next(iter(scored.values()))
-    if wanted.mismatch:
+    if parts.mismatch:
         scored = {
             kind: mismatched(scorer, test, scored[kind], subject, progress) for kind, scorer in subject.scorers.items()
         }
@@ -227,8 +227,8 @@ def measured(subject: EvaluatedModel, test: TestSet, wanted: Wanted, progress: P
         threshold=subject.threshold,
         scored=scored,
         figures=figures,
-        pictures=worst_pictures(subject, test.pairs, first, wanted.plain, wanted.explained),
-        robustness=robustness_of(subject, test, first, wanted.robustness, progress) if wanted.robustness else None,
+        pictures=worst_pictures(subject, test.pairs, first, parts.plain, parts.explained),
+        robustness=robustness_of(subject, test, first, parts.robustness, progress) if parts.robustness else None,
     )
 
 

@@ -55,8 +55,9 @@ class Curve:
 
     @property
     def worst(self) -> Point:
-        """The step with the worst error rate, judged by the lower limit of its interval."""
-        return max(self.points, key=_badness)
+        """The step whose error rate has the highest lower interval limit; on a tie, the one with the lowest bona fide
+        median."""
+        return max(self.points, key=_severity)
 
     @property
     def holds(self) -> tuple[Point, Point] | None:
@@ -107,7 +108,7 @@ class Robustness:
     @property
     def worst(self) -> tuple[Curve, Point]:
         """The worst step of all sweeps, which is the headline."""
-        return max(((curve, curve.worst) for curve in self.curves), key=lambda found: _badness(found[1]))
+        return max(((curve, curve.worst) for curve in self.curves), key=lambda found: _severity(found[1]))
 
     @property
     def unchanged(self) -> Point:
@@ -115,7 +116,7 @@ class Robustness:
         return self.curves[0].points[self.curves[0].neutral]
 
 
-def _badness(point: Point) -> tuple[float, float, float]:
+def _severity(point: Point) -> tuple[float, float, float]:
     """Return a sort key for the severity of a step.
 
     The first criterion is the lower limit of the interval of the error rate, because one error in one presentation is

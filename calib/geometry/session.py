@@ -85,7 +85,7 @@ class BoardSession:
             moved = [mean_corner_distance(last.get(m), view.seen[m]) * 640 / self.sizes[m][0] for m in self.modalities]
             if max(moved) > STILL_PX:
                 return "hold the board still"
-            if any(self._alike(view, other) for other in self.views):
+            if any(self._is_same_view(view, other) for other in self.views):
                 return "this view exists already: move or tilt the board"
             if len(self.views) >= MOST_VIEWS:
                 return "there are enough views"
@@ -130,7 +130,7 @@ class BoardSession:
             )
         return ""
 
-    def _alike(self, view: BoardView, other: BoardView) -> bool:
+    def _is_same_view(self, view: BoardView, other: BoardView) -> bool:
         first = self.modalities[0]
         return mean_corner_distance(other.seen[first], view.seen[first]) * 640 / self.sizes[first][0] < NEW_PX
 

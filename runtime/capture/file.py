@@ -41,8 +41,8 @@ from runtime.imaging.image_files import read_picture
 OPTIONS = ("loop", "fps", "bits", "unit_mm")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm")
 DEFAULT_FPS = 30.0
-TOGETHER_NS, LEAD_NS = 250_000_000, 500_000_000
-"""Clips opened within ``TOGETHER_NS`` of each other start together, ``LEAD_NS`` after the first was opened."""
+SHARED_START_NS, LEAD_NS = 250_000_000, 500_000_000
+"""Clips opened within ``SHARED_START_NS`` of each other start together, ``LEAD_NS`` after the first was opened."""
 TimedImage = tuple[int, NDArray[Any] | str]
 """Media time in ns since the start, and the image, or an error message if it cannot be decoded."""
 
@@ -158,7 +158,7 @@ def require_same_numbers(addresses: Mapping[Modality, str]) -> None:
                 )
 
 
-class Together:
+class SharedStart:
     """Common start time of clips that are opened shortly after each other."""
 
     def __init__(self) -> None:
@@ -168,12 +168,12 @@ class Together:
     def join(self) -> int:
         with self._lock:
             now = time.monotonic_ns()
-            if now - self._opened_ns > TOGETHER_NS:
+            if now - self._opened_ns > SHARED_START_NS:
                 self._opened_ns, self._origin_ns = now, now + LEAD_NS
             return self._origin_ns
 
 
-TOGETHER = Together()
+SHARED_START = SharedStart()
 
 
 def open_file(options: CameraUri, modality: Modality, generation: int) -> FileSource:
@@ -254,7 +254,7 @@ class FileSource:
             fps=clip.fps,
             timestamp_source="media",
         )
-        self._origin_ns = TOGETHER.join()
+        self._origin_ns = SHARED_START.join()
 
     @property
     def info(self) -> SourceInfo:

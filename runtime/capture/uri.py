@@ -82,10 +82,10 @@ class CameraUri:
             return None
         match = SIZE.fullmatch(text)
         if match is None:
-            raise self._wrong(name, "a width and a height such as 640x480")
+            raise self._error(name, "a width and a height such as 640x480")
         width, height = int(match[1]), int(match[2])
         if not (1 <= width <= MOST_PIXELS and 1 <= height <= MOST_PIXELS):
-            raise self._wrong(name, f"from 1x1 to {MOST_PIXELS}x{MOST_PIXELS}")
+            raise self._error(name, f"from 1x1 to {MOST_PIXELS}x{MOST_PIXELS}")
         return width, height
 
     def integer(self, name: str, default: int, low: int | None = None, high: int | None = None) -> int:
@@ -94,7 +94,7 @@ class CameraUri:
         if text is None:
             return default
         if not re.fullmatch(r"[+-]?\d{1,18}", text):
-            raise self._wrong(name, "a whole number")
+            raise self._error(name, "a whole number")
         self._bounds(name, int(text), low, high)
         return int(text)
 
@@ -106,9 +106,9 @@ class CameraUri:
         try:
             value = float(text)
         except ValueError:
-            raise self._wrong(name, "a number") from None
+            raise self._error(name, "a number") from None
         if not math.isfinite(value):
-            raise self._wrong(name, "a finite number")
+            raise self._error(name, "a finite number")
         self._bounds(name, value, low, high)
         return value
 
@@ -120,7 +120,7 @@ class CameraUri:
         for match in choices:
             if match == text:
                 return match
-        raise self._wrong(name, f"one of {', '.join(choices)}")
+        raise self._error(name, f"one of {', '.join(choices)}")
 
     def flag(self, name: str) -> bool:
         """Return whether an option is on."""
@@ -140,15 +140,15 @@ class CameraUri:
         written = Path(self.written or self.path).expanduser()
         return written if os.path.exists(written) else Path(self.path).expanduser()
 
-    def _wrong(self, name: str, expected: str) -> ConfigError:
+    def _error(self, name: str, expected: str) -> ConfigError:
         shown = "***" if redact(f"{name}=x") != f"{name}=x" else self.options[name]
         return ConfigError(f"{self.text}: the option {name} must be {expected}, not {shown!r}.")
 
     def _bounds(self, name: str, value: float, low: float | None, high: float | None) -> None:
         if low is not None and value < low:
-            raise self._wrong(name, f"{low:g} or more")
+            raise self._error(name, f"{low:g} or more")
         if high is not None and value > high:
-            raise self._wrong(name, f"{high:g} or less")
+            raise self._error(name, f"{high:g} or less")
 
 
 def parse_uri(text: str) -> CameraUri:

@@ -21,7 +21,7 @@ def require_host(text: str) -> str:
     """
     if "://" in text or "/" in text or "@" in text:
         # The message does not repeat ``text``, because a part before an @ may be a password.
-        raise ValueError(f"give only the host, without scheme, user, port or path{_instead(text)}.")
+        raise ValueError(f"give only the host, without scheme, user, port or path{_suggestion(text)}.")
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     try:
         ipaddress.ip_address(bare)
@@ -30,7 +30,7 @@ def require_host(text: str) -> str:
     else:
         return text
     if re.fullmatch(r"[^:]+:\d*", text):
-        raise ValueError(f"give only the host, without the port{_instead(text)}; {text!r} has both.")
+        raise ValueError(f"give only the host, without the port{_suggestion(text)}; {text!r} has both.")
     labels = text.removesuffix(".").split(".")
     if len(text) > LONGEST or not all(LABEL.fullmatch(label) for label in labels):
         raise ValueError(f"{text!r} is not a host name or an IP address. Write international names in punycode.")
@@ -39,7 +39,7 @@ def require_host(text: str) -> str:
     return text
 
 
-def _instead(text: str) -> str:
+def _suggestion(text: str) -> str:
     try:
         host = urlsplit(text if "://" in text else f"//{text}").hostname
     except ValueError:

@@ -6,6 +6,9 @@ Precedence, lowest to highest: the model's defaults, the file, secrets, environm
 nested models. In the names of variables and secrets, section and key are separated by two underscores
 (``ADSN_KIOSK_MQTT__HOST``). In names of secrets a dot works too (``mqtt.password``), as is usual for systemd
 credentials.
+
+pydantic-settings merges its sources before it validates them, so a mistake could not name its file and line, and it
+ignores variables that name no setting. That is why this module reads the sources itself.
 """
 
 from __future__ import annotations

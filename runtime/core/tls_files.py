@@ -55,7 +55,7 @@ class TlsFile:
     setting: str
     path: Path
 
-    def wrong(self, what: str) -> ConfigError:
+    def error(self, what: str) -> ConfigError:
         """Return a `ConfigError` about this file. ``what``: what is wrong with it."""
         return ConfigError(f"{self.setting}: {self.path} {what}")
 
@@ -74,7 +74,7 @@ def server_context(certificate: TlsFile, key: TlsFile, client_authorities: TlsFi
     if client_authorities is not None:
         data = _load_authorities(context, client_authorities)
         if not any(_is_own_issuer(found) for found in _certificates(data)):
-            raise client_authorities.wrong(
+            raise client_authorities.error(
                 "contains no self-signed root certificate, so no client certificate could be verified and every "
                 "client would be refused. Add the root CA's certificate to the file."
             )
@@ -106,20 +106,20 @@ def _load_identity(context: ssl.SSLContext, certificate: TlsFile, key: TlsFile) 
     if _is_encrypted(_read_pem(key, "private key")):
         raise _encrypted(key)
 
-    def nobody() -> NoReturn:
+    def refuse_pass_phrase() -> NoReturn:
         raise _encrypted(key)
 
     try:
-        context.load_cert_chain(certificate.path, key.path, nobody)
+        context.load_cert_chain(certificate.path, key.path, refuse_pass_phrase)
     except ssl.SSLError as error:
         if error.reason in MISMATCHES:
-            raise key.wrong(
+            raise key.error(
                 f"is not the private key for {certificate.path} ({certificate.setting}). Name the key that this "
                 "certificate was issued for; in a chain, the server's own certificate must come first."
             ) from error
         raise _unusable(certificate if _is_damaged(certificate) else key, error) from error
     except OSError as error:
-        raise certificate.wrong(f"cannot be read: {error.strerror or error}.") from error
+        raise certificate.error(f"cannot be read: {error.strerror or error}.") from error
 
 
 def _load_authorities(context: ssl.SSLContext, file: TlsFile) -> bytes:
@@ -129,7 +129,7 @@ def _load_authorities(context: ssl.SSLContext, file: TlsFile) -> bytes:
     except ssl.SSLError as error:
         raise _unusable(file, error) from error
     except OSError as error:
-        raise file.wrong(f"cannot be read: {error.strerror or error}.") from error
+        raise file.error(f"cannot be read: {error.strerror or error}.") from error
     return data
 
 
@@ -139,22 +139,22 @@ def _read_pem(file: TlsFile, what: What) -> bytes:
         with file.path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
-        raise file.wrong(f"cannot be read: {error.strerror}. Name a {what} in PEM that this user may read.") from error
+        raise file.error(f"cannot be read: {error.strerror}. Name a {what} in PEM that this user may read.") from error
     if len(data) > MAX_BYTES:
-        raise file.wrong(f"is larger than {MAX_BYTES >> 20} MiB. Name a {what} in PEM.")
+        raise file.error(f"is larger than {MAX_BYTES >> 20} MiB. Name a {what} in PEM.")
     labels = [label.decode("ascii") for label in LABEL.findall(data)]
     ending = "CERTIFICATE" if what == "certificate" else "PRIVATE KEY"
     if any(label.endswith(ending) for label in labels):
         return data
     if labels:
         held = " and ".join(sorted({label.lower() for label in labels}))
-        raise file.wrong(f"contains {held} but no {what}. Name the file with the {what}.")
+        raise file.error(f"contains {held} but no {what}. Name the file with the {what}.")
     form = _form(data)
     command = CONVERT.get((what, form))
     advice = (
         f"Convert it: {command.format(path=file.path, stem=file.path.stem)}" if command else f"Name a {what} in PEM."
     )
-    raise file.wrong(f"is {form}, not PEM. {advice}")
+    raise file.error(f"is {form}, not PEM. {advice}")
 
 
 def _form(data: bytes) -> str:
@@ -174,7 +174,7 @@ def _is_encrypted(data: bytes) -> bool:
 
 
 def _encrypted(key: TlsFile) -> ConfigError:
-    return key.wrong(
+    return key.error(
         "is encrypted, and a service cannot type a pass phrase. Decrypt it, and make it readable only by this "
         f"program's user: openssl pkey -in {key.path} -out {key.path.stem}.plain.pem"
     )
@@ -190,7 +190,7 @@ def _is_damaged(certificate: TlsFile) -> bool:
 
 def _unusable(file: TlsFile, error: ssl.SSLError) -> ConfigError:
     said = (error.reason or "it gives no reason").replace("_", " ").lower()
-    return file.wrong(f"is damaged or not supported by OpenSSL ({said}). Create it or copy it again.")
+    return file.error(f"is damaged or not supported by OpenSSL ({said}). Create it or copy it again.")
 
 
 def _certificates(data: bytes) -> list[bytes]:

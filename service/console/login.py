@@ -34,7 +34,7 @@ def page(then: str, message: str = "", status: int = 200) -> Response:
     return HTMLResponse(body, status, {"Content-Security-Policy": POLICY})
 
 
-def _then(value: str) -> str:
+def _own_path(value: str) -> str:
     """Return the page to open after the login. It is always a page of this service, never another site."""
     path = "/" + value.removeprefix("/")
     return path if value and path in PAGE_PATHS else "/docs"
@@ -47,7 +47,7 @@ def add_login_routes(app: FastAPI, guard: Guard, session_s: float) -> None:
     async def form(request: Request) -> Response:
         if not guard.keyed:
             return RedirectResponse("/docs", 303)
-        return page(_then(request.query_params.get("next", "")))
+        return page(_own_path(request.query_params.get("next", "")))
 
     @app.post("/login", include_in_schema=False)
     async def enter(request: Request) -> Response:
@@ -61,7 +61,7 @@ def add_login_routes(app: FastAPI, guard: Guard, session_s: float) -> None:
         if len(body) > MAX_FORM_BYTES:
             raise RequestError(413, "body_too_large", f"the form is larger than {MAX_FORM_BYTES} bytes.")
         given = parse_qs(body.decode("utf-8", "replace"), max_num_fields=4)
-        then, key = _then(given.get("next", [""])[0]), given.get("key", [""])[0].strip()
+        then, key = _own_path(given.get("next", [""])[0]), given.get("key", [""])[0].strip()
         found = await guard.check(key, request.client.host if request.client else "")
         if found.caller is None:
             guard.refused(found.refused)

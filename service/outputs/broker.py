@@ -75,7 +75,7 @@ class LastWill:
 
 
 class BrokerConnection(ABC):
-    """Channel that keeps a connection to ``broker`` open. Subclasses implement `talk` to publish on it."""
+    """Channel that keeps a connection to ``broker`` open. Subclasses implement `publish_until_lost` to publish on it."""
 
     name: ClassVar[str]
 
@@ -94,7 +94,7 @@ class BrokerConnection(ABC):
         self._thread = threading.Thread(target=self._run, name=f"adsn-output-{self.name}", daemon=True)
 
     @abstractmethod
-    async def talk(self, client: aiomqtt.Client) -> None:
+    async def publish_until_lost(self, client: aiomqtt.Client) -> None:
         """Publish on a new connection until asked to stop or the connection ends."""
 
     def close(self, timeout_s: float) -> None:
@@ -104,7 +104,7 @@ class BrokerConnection(ABC):
         self._thread.join(timeout_s)
 
     def ring(self) -> None:
-        """Wake `talk`."""
+        """Wake `publish_until_lost`."""
         loop = self._loop
         # If the event loop has ended or does not exist yet, there is nothing to wake.
         if loop is not None:
@@ -128,7 +128,7 @@ class BrokerConnection(ABC):
         while not self._stopping:
             try:
                 async with self._client() as client:
-                    await self.talk(client)
+                    await self.publish_until_lost(client)
             except Exception as error:
                 self._tries += 1
                 detail = f"{self._broker.host}:{self._broker.port}: {error_text(error)}{self._tls_advice(error)}"

@@ -178,7 +178,7 @@ class HomeAssistantChannel(BrokerConnection):
     def waiting(self) -> int:
         return 0
 
-    async def talk(self, client: aiomqtt.Client) -> None:
+    async def publish_until_lost(self, client: aiomqtt.Client) -> None:
         """Announce the device, then publish its status periodically."""
         cameras = [camera.modality for camera in self._read().feed.cameras]
         await self._keep(client, self._config, json_bytes(self._device.config(cameras)))

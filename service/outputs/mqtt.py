@@ -68,7 +68,7 @@ class MqttChannel(BrokerConnection):
         self._queue.close()
         super().close(timeout_s)
 
-    async def talk(self, client: aiomqtt.Client) -> None:
+    async def publish_until_lost(self, client: aiomqtt.Client) -> None:
         """Publish the health of the kiosk, then its events. Decisions from before this connection are not sent."""
         while (event := self._queue.get(0)) is not None:
             self._queue.count("expired" if event.kind == "decision" else "superseded")

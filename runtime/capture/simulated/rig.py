@@ -170,7 +170,7 @@ class SceneRenderer:
 
     def __call__(self, visitor: int, moment: int, light: LightPhase, present: bool) -> Moment:
         """Render one moment of a visitor, or of the empty room."""
-        species, subject = self.visits.who(visitor)
+        species, subject = self.visits.visitor_of(visitor)
         presentation = Presentation(
             seed=self.seed,
             subject=subject,

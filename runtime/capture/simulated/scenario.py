@@ -219,7 +219,7 @@ class VisitSchedule:
         number, within = divmod(max(at_ns, 0), self.away_ns + self.stay_ns)
         return number % self.distinct, within >= self.away_ns
 
-    def who(self, number: int) -> tuple[str, int]:
+    def visitor_of(self, number: int) -> tuple[str, int]:
         """Return a visitor's species and subject."""
         return self.species[number % len(self.species)], self.subject + number % self.subjects
 

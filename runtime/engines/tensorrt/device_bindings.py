@@ -1,4 +1,4 @@
-"""`Device` on NVIDIA's cuda-bindings (available as wheels). Its runtime API uses the primary context."""
+"""`GpuDevice` on NVIDIA's cuda-bindings (available as wheels). Its runtime API uses the primary context."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _import() -> Any:
 
 
 class BindingsDevice:
-    """See `runtime.engines.tensorrt.device.Device`."""
+    """See `runtime.engines.tensorrt.device.GpuDevice`."""
 
     provider = "cuda-bindings"
 

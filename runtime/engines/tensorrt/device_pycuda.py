@@ -1,4 +1,4 @@
-"""`Device` on pycuda (built from source against the installed CUDA, without CUDA graphs)."""
+"""`GpuDevice` on pycuda (built from source against the installed CUDA, without CUDA graphs)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _import() -> Any:
 
 
 class PycudaDevice:
-    """See `runtime.engines.tensorrt.device.Device`."""
+    """See `runtime.engines.tensorrt.device.GpuDevice`."""
 
     provider = "pycuda"
 

@@ -33,7 +33,7 @@ from runtime.pairing.rig import Rig
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file, "LEAD_NS", 10 * MS)
-    monkeypatch.setattr(file, "TOGETHER_NS", 0)
+    monkeypatch.setattr(file, "SHARED_START_NS", 0)
 
 
 def video(path: Path, count: int = 5, fps: float = 50.0) -> Path:
@@ -105,8 +105,8 @@ def test_in_a_loop_times_and_numbers_go_on(tmp_path: Path) -> None:
 
 
 def test_two_clips_opened_together_begin_at_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file, "TOGETHER_NS", 60_000 * MS)
-    monkeypatch.setattr(file, "TOGETHER", file.Together())
+    monkeypatch.setattr(file, "SHARED_START_NS", 60_000 * MS)
+    monkeypatch.setattr(file, "SHARED_START", file.SharedStart())
     colour = open_source(f"file:{video(tmp_path / 'a.mkv')}", "rgb", 0)
     infrared = open_source(f"file:{pictures(tmp_path / 'ir')}?fps=50", "ir", 0)
     assert frames(colour, 1)[0].t_capture_ns == frames(infrared, 1)[0].t_capture_ns

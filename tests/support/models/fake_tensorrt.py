@@ -59,7 +59,7 @@ def guarded(name: str, members: list[str], base: type) -> type:
 
 
 class FakeDevice:
-    """`Device` in the memory of this process. ``lost``: whether every call fails. ``stuck``: whether no call ever
+    """`GpuDevice` in the memory of this process. ``lost``: whether every call fails. ``stuck``: whether no call ever
     completes."""
 
     provider = "fake"

@@ -82,7 +82,7 @@ def test_visitors_come_and_go() -> None:
     assert [visits.at(t * SECOND) for t in (0, 1, 2, 4, 5, 7)] == [
         (0, False), (0, False), (0, True), (0, True), (1, False), (1, True),
     ]  # fmt: skip
-    assert [visits.who(n) for n in (0, 1, 2, 3)] == [
+    assert [visits.visitor_of(n) for n in (0, 1, 2, 3)] == [
         ("bona_fide", 100), ("replay_screen", 101), ("bona_fide", 102), ("replay_screen", 100),
     ]  # fmt: skip
     assert VisitSchedule.parse(parse_uri("synthetic:"), KINDS, 100).at(10**15) == (0, True)
