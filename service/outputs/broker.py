@@ -75,7 +75,7 @@ class LastWill:
 
 
 class BrokerConnection(ABC):
-    """Channel that keeps a connection to ``broker`` open. Subclasses implement `publish_until_lost` to publish on it."""
+    """Channel that keeps a connection to ``broker`` open. Subclasses implement `publish_until_lost`."""
 
     name: ClassVar[str]
 
