@@ -115,7 +115,9 @@ class Tracker:
     """Tracker of the face in a stream. Its `find` does for consecutive pairs what
     `runtime.face.pair_detection.find_face` does for single pairs. Not thread-safe.
 
-    ``number``: number of the current face; it increases by one with each new face.
+    ``number``: number of the current track. It increases by one whenever the face cannot be shown to be the tracked one:
+    with each new face, and with each search of a whole image while there is no track. There is none while several faces
+    are in view, and never one of a `FixedRegion`, which cannot tell one person from another.
     """
 
     def __init__(
