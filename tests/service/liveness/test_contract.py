@@ -157,7 +157,7 @@ def test_a_decision_that_could_not_be_kept_uses_up_its_nonce_but_not_its_key(
     headers = {"Idempotency-Key": "k-5", "Content-Type": "multipart/form-data; boundary=between-the-parts"}
     with running(Settings(audit=AuditSettings(path=tmp_path / "audit.jsonl"))) as service:
 
-        def send(**entries: str) -> httpx.Response:
+        def send(**entries: Any) -> httpx.Response:
             return service.judge(pair(**entries), headers=headers)
 
         with monkeypatch.context() as patch:
