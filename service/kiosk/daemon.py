@@ -79,6 +79,7 @@ class Daemon:
         # Open the log before the outputs, so that the start ends here if another process uses it or the key cannot be
         # read.
         self._trail = open_trail(settings.attestation, settings.audit)
+        # Home Assistant's channel may ask for the readings before all outputs are open.
         self.outputs = Outputs([])
         self.outputs = self._open_outputs(channels)
         self.health.listen(self._publish_health)

@@ -229,7 +229,7 @@ class _LivenessCall:
                 await route.store.release_nonce(nonce)
             raise
         # From here on, the nonce stays used, even if the response cannot be stored and is not sent. It is then unknown
-        # whether the store will still return it for the Idempotency-Key, and no nonce may get two decisions.
+        # whether the store will still return it for the Idempotency-Key, and two responses must not share a nonce.
         if route.trail.attester is not None:
             body["attestation"] = route.trail.sign(body, context.nonce)
         self.body = body

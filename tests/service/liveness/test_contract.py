@@ -164,7 +164,7 @@ def test_a_decision_that_could_not_be_kept_uses_up_its_nonce_but_not_its_key(
             patch.setattr(MemoryStore, "keep_answer", fail)
             for nonce in ({"nonce": "decided-once"}, {}):
                 assert check_problem(send(**nonce), 503, "store_unavailable")["retryable"]
-        # The decision was made and logged, so the same nonce never gets another one.
+        # The decision was made and logged, and may have been kept, so the nonce does not get another one.
         check_problem(send(nonce="decided-once"), 409, "replayed_nonce")
         # The key is free: with a new nonce, and without one, the pair is scored again and the answer is kept.
         assert send(nonce="decided-anew").json()["decision"] == "live"
