@@ -35,8 +35,9 @@ class CalibrationError(InputError):
 class Ranges:
     """Measured activation ranges.
 
-    ``tensors``: name → lowest and highest value to represent. ``seen``: the same before clipping. ``data_sha256``:
-    digest of the bytes of all samples in order. ``species``: number of samples of each species.
+    ``tensors``: name → lowest and highest value to represent. ``seen``: the same before clipping; empty if it is the
+    same. ``data_sha256``: digest of the bytes of all samples, batch by batch, so it also depends on the batch size.
+    ``species``: number of samples of each species.
     """
 
     method: Method
@@ -69,7 +70,8 @@ def read_ranges(data: bytes, what: str = "ranges.json") -> Ranges:
     messages.
 
     Raises:
-        CalibrationError: the file or its schema is wrong, or a range is invalid. The message names the tensor.
+        CalibrationError: the file or its schema is wrong, or a range is invalid. In that case the message names the
+            tensor.
     """
     try:
         body = json.loads(data)
@@ -219,6 +221,7 @@ def _clipped(
 ) -> tuple[float, float]:
     low, high = seen
     top = max(abs(low), abs(high))
-    # A tensor without values on one side of zero, such as the output of a ReLU, uses all 8 bits for the other side.
+    # If a tensor has no values on one side of zero, such as the output of a ReLU, the CPU's uint8 uses all 8 bits for
+    # the other side. TensorRT's symmetric int8 does not, but uses the same limit.
     limit = top * clip_limit(counts, method, levels=255 if low >= 0 or high <= 0 else 127, percentile=percentile)
     return max(low, -limit), min(high, limit)

@@ -269,10 +269,10 @@ def _settle(
     costs: Sequence[LayerCost],
     options: ExportOptions,
 ) -> _Settled:
-    """Choose the layers to keep in float, and set the threshold of the INT8 model on ``dev`` alone.
+    """Choose the layers to keep in float, and set the threshold of the INT8 model.
 
-    Scores on the test sets only decide which layers are kept in float. ``source``: origin of ``dev`` in one word.
-    ``max_bpcer``: see `DataPlan`.
+    The threshold comes from ``dev`` alone. The test sets are used for nothing but the choice of layers. ``source``: a
+    few words on the origin of ``dev``. ``max_bpcer``: see `DataPlan`.
     """
 
     def started(kept: Sequence[str]) -> Scorer:
@@ -289,7 +289,7 @@ def _settle(
 
 
 def build(source: ExportSource, options: ExportOptions, step: ProgressStep | None = None) -> ExportResult:
-    """Run every step of an INT8 export and measure it; writes nothing.
+    """Run every step of an INT8 export and measure the resulting models. Nothing is written to disk.
 
     Raises:
         CheckpointError: the checkpoint cannot be used. CalibrationError: the samples give no ranges.
@@ -332,7 +332,10 @@ def build(source: ExportSource, options: ExportOptions, step: ProgressStep | Non
 def calibrated(
     fp32: bytes, pairs: PairDataset, modalities: tuple[str, str], options: ExportOptions, step: ProgressStep
 ) -> tuple[Ranges, SampleSubset]:
-    """Return the activation ranges of ``pairs``, or those given in ``options``, and the samples that they come from.
+    """Return activation ranges and the calibration samples chosen from ``pairs``.
+
+    The ranges are measured on these samples. If ``options`` has ranges, those are returned instead, whatever samples
+    they were measured on.
 
     Raises:
         ExportError: there are fewer samples than ``options.min_samples``. CalibrationError: see `measure_ranges`.
@@ -379,7 +382,8 @@ def _auto_keep(
     costs: Sequence[LayerCost],
     options: ExportOptions,
 ) -> list[str]:
-    """Return the fewest layers, most expensive first, to keep in float so that the served model passes the gate.
+    """Return the layers to keep in float: those in ``options.keep_float``, and as few others as the served model needs
+    to pass the gate, most expensive first.
 
     ``started``: function that returns a scorer of the INT8 model for given nodes to keep in float.
 

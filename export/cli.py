@@ -86,7 +86,10 @@ KeepFloat = Annotated[
     typer.Option(help="Beginning of the names of nodes to leave in float, e.g. /streams.0/layer1; repeat it."),
 ]
 AutoKeep = Annotated[
-    bool, typer.Option("--auto-keep", help="Leave the fewest layers in float with which the gate passes.")
+    bool,
+    typer.Option(
+        "--auto-keep", help="Keep as few layers in float as the INT8 model needs to pass the comparison with FP32."
+    ),
 ]
 Sensitivity = Annotated[bool, typer.Option("--sensitivity", help="Print what each layer costs in 8 bits.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, on which data, and stop.")]

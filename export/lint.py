@@ -134,8 +134,8 @@ def operators(g: _Graph) -> Iterator[LintViolation]:
             yield LintViolation("operator", node.name, f"{name} is not among the operators this export may use")
 
 
-def outputs_unquantised(g: _Graph) -> Iterator[LintViolation]:
-    """Refuse Q/DQ between a convolution and its ReLU: the two would not be fused."""
+def conv_relu_fusion(g: _Graph) -> Iterator[LintViolation]:
+    """Refuse Q/DQ between a convolution and its ReLU, which would keep TensorRT from fusing the two."""
     producers = {name: node for node in g.nodes for name in node.output}
     consumers: dict[str, list[onnx.NodeProto]] = {}
     for node in g.nodes:
@@ -194,7 +194,7 @@ RULES: tuple[Rule, ...] = (
     scales,
     zero_points,
     operators,
-    outputs_unquantised,
+    conv_relu_fusion,
     strong_types,
     int32_range,
     finite,

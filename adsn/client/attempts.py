@@ -4,8 +4,9 @@ nothing.
 A request is repeated only if the service cannot have assessed it yet, or will not assess it a second time:
 
 - The connection failed, so nothing was sent.
-- The service refused it temporarily, with 429 or 503 and ``Retry-After``. It has then released the nonce. If the
-  refusal came from a proxy, the nonce may be used up.
+- The service refused it temporarily, with 429 or 503 and ``Retry-After``. It has then released the nonce, unless its
+  store failed after the decision was made: then the retry is refused with ``replayed_nonce``. If the refusal came from
+  a proxy, the nonce may be used up.
 - The response was lost, and the request has an idempotency key.
 """
 

@@ -26,7 +26,7 @@ WORDS: Mapping[Kind, str] = {
     "other_moment": "the same person\u2019s, another moment",
     "warped": "the same image, warped",
 }
-"""Kind → description of the second image, for people."""
+"""Kind → human-readable description of the second image."""
 POSE_AWAY = (8.0, 15.0)
 """Range of the head rotation between two images of different moments, in degrees, if poses are known."""
 MOST = 200
@@ -48,10 +48,10 @@ class Mismatch:
 
 
 def mismatches(scored: Scored, *, most: int = MOST) -> list[Mismatch]:
-    """Choose up to ``most`` pairs of each kind among a set's bona fide; none if there are fewer than two people.
+    """Choose up to ``most`` mismatched pairs of each kind from the bona fide samples of a set.
 
-    Each presentation gives one pair. Two moments differ in pose by `POSE_AWAY` if the set has poses; otherwise they are
-    from two presentations. With fewer than two people the result is empty.
+    Each presentation is the first image of at most one pair of each kind. Two moments are from two presentations; if
+    the set has poses, they differ in pose by `POSE_AWAY`. Return an empty list if the set shows fewer than two people.
     """
     presented: dict[str, int] = {}
     for i, species in enumerate(scored.species):

@@ -33,10 +33,10 @@ GIVEN = "given box"
 
 
 def drawn(species: Sequence[str], presentations: Sequence[str], count: int) -> list[int]:
-    """Return indices of up to ``count`` bona fide and ``count`` attack pairs, the latter spread evenly over species.
+    """Return indices of up to ``count`` bona fide and ``count`` attack pairs, in ascending order.
 
-    Attack pairs are spread evenly over species. First one pair of every presentation is drawn, then a second pair of
-    every presentation, and so on.
+    Attack pairs are spread evenly over species. Of each species, first one pair of every presentation is drawn, then a
+    second pair of every presentation, and so on.
     """
     rng = np.random.default_rng(0)
     members: dict[str, dict[str, list[int]]] = {}
@@ -129,8 +129,8 @@ class RobustnessTest:
     def scores(self, plan: Sequence[Sweep], patch: Patch, index: int, *, has_pictures: bool) -> NDArray[np.float64]:
         """Return the scores of one pair: unchanged, at each other step of ``plan``, and with the box of each detector.
 
-        A score is NaN if there is no crop because a detector found no face, a box lies outside its image, or a sweep
-        needs full images that do not exist.
+        A score is NaN if there is no crop: a detector found no face, a box lies outside its image, or a sweep or
+        detector needs full images that do not exist.
         """
         window = windowed(patch)
         views: list[dict[str, NDArray[Any]] | None] = [window.crops(self.rule)]
@@ -168,7 +168,7 @@ class RobustnessTest:
         return Patch({m: patch.pictures[m] for m in self.modalities}, {m: patch.boxes[m] for m in self.modalities})
 
     def _cropped(self, pairs: PairDataset, index: int) -> Patch:
-        """Return a crop as if it were a full image, with the box that gives the same crop."""
+        """Return the crops of a pair as if they were full images, with the box that gives the same crops."""
         sample = pairs[index]
         size = self.rule.size
         edge = size / (1 + 2 * self.rule.margin)

@@ -24,13 +24,13 @@ RANGE_MS = 150.0
 """Largest offset that is searched for, in both directions: more than four frames at 30 fps."""
 STEP_MS = 0.1
 LARGEST_SIGMA_MS = 1.5
-"""Largest accepted standard deviation of an offset. Pairs are rejected from a skew of 10 ms on."""
+"""Largest accepted standard deviation of an offset. By default, pairs with a skew above 10 ms are rejected."""
 LEAST_EDGES = 20
 LEAST_CONTRAST = 8.0
 """Minimum contrast of the light, in standard deviations of the noise."""
 CLEAR = 0.15
-"""Distance from the dark or bright level, as a fraction of the step between them, up to which a level counts as dark or
-bright."""
+"""A level counts as dark or bright if it is within this distance of that level, as a fraction of the step between the
+two."""
 FLOOR_MS = 1.0
 """Minimum half-width of the interval of an edge. It allows for noise, rolling shutter, and lamps with a rise time."""
 SYSTEMATIC_MS = 0.3

@@ -45,9 +45,8 @@ class ManifestEntry(BaseModel):
 class FileEntry(ManifestEntry):
     """One file of a bundle.
 
-    ``shipped``: False for large files that are built locally and may be absent. ``float_inputs``: whether the model
-    takes its uint8 inputs as float32 with the same values, 0 to 255, because the parser of its engine does not accept
-    uint8.
+    ``shipped``: False for large files that are built locally and may be absent. ``float_inputs``: whether the model's
+    image inputs are float32 holding the values 0 to 255, for engines whose parser does not accept uint8.
     """
 
     role: FileRole
@@ -116,8 +115,8 @@ class Calibration(ManifestEntry):
 class Parity(ManifestEntry):
     """Differences between an INT8 artifact and FP32 on held-out pairs.
 
-    ``execution``: ``served`` if measured with the kernels that serve; ``literal`` if every Q/DQ node was computed step
-    by step, which is the reference for the kernels of other engines.
+    ``execution``: ``served``: measured with the kernels used in production. ``literal``: measured with every Q/DQ node
+    computed separately, as the reference for other engines.
     """
 
     artifact: Int8Artifact
@@ -231,6 +230,7 @@ def open_bundle(folder: Path, public_key: Path | None = None) -> Bundle:
         SignatureMissing, SignatureInvalid: see `runtime.bundle.signature.require_signature`.
         ManifestInvalid: the manifest is not JSON, has an unknown schema, or contradicts itself. The message names the
             entry.
+        UnsafePath: the manifest or the signature is not a plain file, or the manifest names a path outside the folder.
     """
     if not folder.is_dir():
         raise BundleMissing(
@@ -248,7 +248,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     """Parse a manifest. ``where``: name of the manifest in error messages.
 
     Raises:
-        ManifestInvalid: see `open_bundle`.
+        ManifestInvalid, UnsafePath: see `open_bundle`.
     """
     try:
         manifest = Manifest.model_validate_json(json.dumps(migrate(json.loads(data))))

@@ -1,9 +1,9 @@
 """Keep one camera running: a thread opens it, reads it, detects failures and opens it again.
 
-A camera is ``opening`` until the first frame, then ``running``, ``stalled`` while it is open but sends nothing,
-``lost`` between attempts to open it, and ``closed`` after it was stopped or a recording has ended. Each time it is
-opened, a new stream generation starts. Only the newest frames are kept. A thread that is blocked in a driver is
-abandoned and replaced, so that it cannot block anything else.
+A camera is ``closed`` at first, ``opening`` until the first frame, and then ``running``. It is ``stalled`` while it is
+open but sends no more frames, ``lost`` after a failure until the next attempt to open it, and ``closed`` again after it
+was stopped or a recording has ended. Each time it is opened, a new stream generation starts. Only the newest frames are
+kept. A thread that is blocked in a driver is abandoned and replaced, so that it cannot block anything else.
 """
 
 from __future__ import annotations
@@ -35,17 +35,22 @@ REOPEN_S = 5.0
 HANG_S = 15.0
 """Duration after which a call to open, read or close is considered hung. Opening some depth cameras takes seconds."""
 HUNG_THREADS = 3
-"""Number of hung threads after which the camera is not opened again: each of them holds memory, and perhaps the
-device."""
+"""Number of hung threads at which the camera is not opened again until one of them returns: each holds memory, and
+perhaps the device."""
 SETTLED_S = 10.0
-"""Time that a camera must run before its earlier failures are forgotten."""
+"""Minimum time from the opening of a camera to its failure for earlier failures to be forgotten. They lengthen the
+pause before the next attempt."""
 FPS_WINDOW = 64
 
 
 @dataclass(slots=True, eq=False)
 class _ReaderRun:
-    """One run of the camera's thread. ``progress_ns``: when a driver call last returned. ``abandoned``: whether the
-    thread has been replaced."""
+    """One run of the camera's thread.
+
+    ``progress_ns``: start of the time in which the thread must make progress: when a driver call last returned, when
+    the closing of the camera began, or when the pause before the next attempt ends. ``abandoned``: whether the thread
+    was given up, because it hung or was told to end.
+    """
 
     progress_ns: int
     source: Source | None = None
@@ -72,10 +77,10 @@ class _CameraRecord:
 class CameraSupervisor:
     """Supervisor that keeps one camera running from `start` to `close`.
 
-    ``open_source``: function that opens the camera for a stream generation. ``wake``: called from the camera's thread
-    after each frame and each change of state. ``pause``: waits between attempts, and returns at once after `close`.
-    ``pause``, ``clock_ns`` and ``rng`` are parameters for tests. Call `check` regularly, because a hung thread cannot
-    report itself.
+    ``open_source``: function that opens the camera for a stream generation. ``wake``: called after each frame and each
+    change of state, from the camera's thread or from `check`. ``pause``: waits between attempts, and returns at once
+    after `stop`. ``pause``, ``clock_ns`` and ``rng`` are parameters for tests. Call `check` regularly, because a hung
+    thread cannot report itself.
     """
 
     def __init__(
@@ -115,14 +120,14 @@ class CameraSupervisor:
                 self._begin()
 
     def drain(self) -> list[Frame]:
-        """Return the frames that arrived since the last call, oldest first."""
+        """Remove and return the kept frames, oldest first."""
         with self._lock:
             frames = list(self._slot)
             self._slot.clear()
             return frames
 
     def check(self) -> None:
-        """If the thread hangs in the driver, abandon it and start another."""
+        """If the thread hangs in the driver, abandon it. Start another, unless `HUNG_THREADS` hang already."""
         now = self._clock_ns()
         with self._lock:
             self._hung = [run for run in self._hung if run.thread is not None and run.thread.is_alive()]
@@ -180,8 +185,8 @@ class CameraSupervisor:
         self._closing.set()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the thread, and return whether it ended. If it does not end, close the camera from another
-        thread."""
+        """Wait for the thread, and return whether it ended. If it does not end soon, close the camera from another
+        thread and wait for the rest of ``timeout_s``."""
         with self._lock:
             run = self._run
         if run is None or run.thread is None:
@@ -201,7 +206,7 @@ class CameraSupervisor:
         return ended
 
     def close(self, timeout_s: float = 2.0) -> bool:
-        """Stop the thread, wait for at most ``timeout_s``, and return whether the thread ended."""
+        """Tell the thread to end, wait for at most ``timeout_s``, and return whether it ended."""
         self.stop()
         return self.join(timeout_s)
 
@@ -224,7 +229,8 @@ class CameraSupervisor:
             except AdsnError as error:
                 caught: AdsnError = error
             except Exception as error:
-                # A bug in a driver's Python binding must not end the camera for good. Its traceback is logged once.
+                # A bug in a driver's Python binding must not end the camera for good. Its traceback is logged at
+                # limited frequency.
                 if self._log_throttle.due(repr(type(error)), self._clock_ns() / 1e9):
                     log.exception("%s camera: unexpected failure", self.modality)
                 caught = CaptureError(f"{type(error).__name__}: {error}")

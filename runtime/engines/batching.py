@@ -33,8 +33,9 @@ class BatchingEngine:
     """`Engine` that joins calls from several threads into batches of up to ``most`` pairs.
 
     One caller at a time runs ``engine`` for all waiting callers. Calls that arrive meanwhile go into the next batch.
-    ``wait_s``: how long, in seconds, the caller whose turn it is waits for more calls. At 0 it runs at once with the
-    calls that are waiting.
+    Calls of ``most`` pairs or more are not joined and may run at the same time, so ``engine`` must be thread-safe.
+    ``wait_s``: how long, in seconds, the caller whose turn it is waits for a batch to fill. At 0 it runs at once with
+    the calls that are waiting.
     """
 
     def __init__(self, engine: Engine, most: int, wait_s: float = 0.0) -> None:
@@ -50,7 +51,7 @@ class BatchingEngine:
 
     @property
     def queued(self) -> int:
-        """Number of calls waiting for the next run."""
+        """Number of calls that are not yet in a running batch."""
         return len(self._waiting)
 
     @property

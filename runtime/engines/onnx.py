@@ -46,7 +46,7 @@ def import_onnxruntime() -> Any:
 class OnnxEngine:
     """`Engine` on one of ONNX Runtime's execution providers.
 
-    ``model``: verified bytes of the model. A path is never passed to the library, because older versions then follow
+    ``model``: verified bytes of the model. The library is never given a path: when given one, older versions follow
     external-data references to files outside the folder.
 
     Raises:

@@ -1,6 +1,10 @@
 """Detectors that do not look at the image.
 
 `FixedRegion` is for rigs that fix the position of the face (an oval on a screen, a chin rest).
+
+Both are for single pairs. In a stream, only a detector can show that a person is present and that it is still the same
+person. Therefore a fixed region is never tracked: each pair counts as a new face, and the evidence of a stream never
+accumulates to a decision. The kiosk refuses both kinds.
 """
 
 from __future__ import annotations
@@ -40,7 +44,7 @@ class FixedRegion:
 
 
 class NoDetector:
-    """`FaceDetector` that finds nothing. With it, only pairs with a given box can be assessed, and streams cannot."""
+    """`FaceDetector` that finds nothing. With it, only pairs with given boxes can be assessed."""
 
     info: ClassVar[DetectorInfo] = DetectorInfo("none")
 

@@ -1,9 +1,10 @@
 """Find the face in each image of a pair: detect it in one image, map its box to the others, and confirm it there.
 
 RGB is searched first or, in the dark, IR. If no face is found there, the other image is searched. Depth images are not
-searched. If the face detected in IR is close enough to the expected box, the IR crop is cut there. Otherwise, or if IR
-shows no face, the check ``ir.face`` fails. A face in both RGB and IR is required but does not prove life: a screen is
-black in IR, but a good print is not.
+searched. A face found in RGB must be confirmed in IR. If the detector finds a face close enough to the mapped box, the
+IR crop is taken from that detection; otherwise the gate ``ir.face`` fails. A face found in IR must be confirmed in RGB
+in the same way (``rgb.face``), unless RGB is too dark. A face in both RGB and IR is required but does not prove life: a
+screen is black in IR, but a good print is not.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ DETECTOR_OFF = 0.25
 edge; the calibration's own tolerance is added. The scatter of the detector is smaller: for nine in ten frontal heads a
 box is off by less than 0.05, for turned heads by less than 0.1 (benchmarks/faces.md)."""
 CONFIRM_MAX_OFFSET = 0.5
-"""Upper bound of that distance. Without a calibration it is the limit itself, and only tells one face from another."""
+"""Upper bound of that distance. Without a calibration this bound alone applies; it is only tight enough to tell one
+face from another."""
 CONFIRM_MAX_SCALE = 2.0
 SEARCHABLE_MEAN = 25
 """Mean grey level (0 to 255) below which a region is too dark for a missing detection to mean anything."""
@@ -43,9 +45,10 @@ NO_FACE_CODES: Mapping[Modality, str] = {"rgb": "no_face", "ir": "ir_no_face"}
 class PairDetection:
     """The face of a pair.
 
-    ``face``: the face in pixels of the ``lead`` image. ``lead``: the first of the model's modalities in which a face
-    can be found. ``detected_in``: modality of the image in which the face was detected, None if the caller gave its
-    box. ``boxes``: modality → box in its image. ``checks``: results of the checks that detection has already decided.
+    ``face``: the face in pixels of the ``lead`` image. ``lead``: the first of the model's modalities that can be
+    searched for faces (RGB, otherwise IR). ``detected_in``: modality of the image in which the face was detected, None
+    if the caller gave its box. ``boxes``: modality → box in its image. ``checks``: results of the checks that detection
+    has already decided.
     """
 
     face: Face
@@ -56,7 +59,7 @@ class PairDetection:
 
 
 def searchable_modalities(modalities: Sequence[Modality]) -> tuple[Modality, ...]:
-    """Return those of ``modalities`` in which a face can be found, in search order."""
+    """Return those of ``modalities`` that can be searched for faces, RGB before IR."""
     return tuple(m for m in ("rgb", "ir") if m in modalities)
 
 
@@ -75,7 +78,7 @@ def find_face(
 
     Raises:
         ModalityMissing: the pair lacks an image. InvalidFaceBox: a given box is malformed or outside its image. NoFace:
-            no box was given, and no face was found.
+            no box was given for the lead image, and no face was found.
     """
     boxes = {m: box for m, box in (given or {}).items() if m in modalities}
     for modality in modalities:
@@ -213,7 +216,7 @@ def _detect_unregistered(
 ) -> tuple[Box, Check]:
     """Return the box of the face in an image to which no box can be mapped, and the check of this detection.
 
-    The check fails if the image shows no face or cannot be searched (depth).
+    The check fails if the image shows no face or several, or cannot be searched (depth).
     """
     shape = pair.image(modality).shape
     detected = whole.get(modality)
@@ -243,8 +246,8 @@ def detect_again(
 ) -> tuple[Check, Face | None]:
     """Search for a face near its expected place. Return the check, and the face in pixels of the image or None.
 
-    The second region is searched only if the first is not enough. The check is ``unknown`` for an RGB region that is
-    too dark, and for a detector that does not look at the image.
+    The larger region is searched only if the smaller one shows no face or cuts it off. The check is ``unknown`` for an
+    RGB region that is too dark, and for a detector that does not look at the image.
     """
     image, box = pair.image(modality), expected.box
     name, code = f"{modality}.face", NO_FACE_CODES[modality]

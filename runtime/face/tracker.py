@@ -115,7 +115,9 @@ class Tracker:
     """Tracker of the face in a stream. Its `find` does for consecutive pairs what
     `runtime.face.pair_detection.find_face` does for single pairs. Not thread-safe.
 
-    ``number``: number of the current face; it increases by one with each new face.
+    ``number``: number of the current track. It increases by one whenever the face cannot be shown to be the tracked
+    one: with each new face, and with each search that finds one while there is no track. There is no track while
+    several faces are in view, and never one of a `FixedRegion`, which cannot tell one person from another.
     """
 
     def __init__(
@@ -189,7 +191,8 @@ class Tracker:
             if other != track.modality:
                 check, again = detect_again(pair, other, placed[other], self._detector)
                 checks.append(check)
-                # In the lead image the reported face and its box stay the same, as in `find_face`.
+                # As in `find_face`, a second detection in the lead image only confirms the face; it does not move its
+                # box.
                 if again is not None and other != searchable_modalities(self._modalities)[0]:
                     offsets[other] = TrackOffset.between(placed[other].box, again.box)
         self._begin(pair, track.modality, face, tuple(checks), offsets, track.t_ns, track.since_whole)
@@ -262,8 +265,8 @@ class Tracker:
 def face_patch(image: Image, box: Box, slack: int = 0) -> NDArray[np.uint8] | None:
     """Return the middle of a face as a square grey patch, uint8, with an edge of `PATCH` + 2·``slack`` pixels.
 
-    ``slack``: extra patch pixels on each side. Outside the image the edge values are repeated. Returns None if the face
-    lies outside the image or has no structure.
+    ``slack``: extra patch pixels on each side. Outside the image the edge values are repeated. Returns None if, across
+    or down, less than half of the patch or fewer than 8 pixels lie inside the image, or if the patch has no structure.
     """
     scale = box.w * INNER / PATCH
     side = PATCH + 2 * slack

@@ -34,8 +34,7 @@ FACE_BOX_SPREAD = 0.20
 """Two standard deviations of the width of a face box, as a fraction of the width. One standard deviation of head width
 is 3 to 5 %. Including the scatter of the cascade it is 9 % on simulated faces."""
 FACE_RELIEF_MM = 25.0
-"""Distance, in mm, up to which the relevant parts of a face lie in front of or behind the plane given by the depth
-map."""
+"""Maximum distance, in mm, of the relevant parts of a face from the plane that the depth map gives."""
 NEAREST_MM, FARTHEST_MM = 100.0, 10_000.0
 """Range of plausible distances of a face, in mm."""
 MIN_DEPTH_SHARE = 0.2
@@ -81,8 +80,9 @@ class CameraModel:
 class RigGeometry:
     """Two or three cameras in common coordinates, calibrated together.
 
-    ``rms_px``: stereo reprojection error. ``held_out_px``: 95th percentile of the error with which board corners are
-    predicted from one camera in the other, on views that were not used in the fit; None if no views were held out.
+    ``rms_px``: stereo reprojection error. ``held_out_px``: 95th percentile of the error when board corners seen by one
+    camera are used to predict their position in the other, on views that were not used in the fit; None if no views
+    were held out.
     ``date``: ISO 8601, UTC.
     """
 
@@ -281,8 +281,8 @@ def depth_distance(
     """Return the distance of a face from ``source`` in mm, read from a depth map that may come from another camera.
 
     The place of the face in the map depends on its distance, so the lookup is repeated with the distance just read, at
-    most ``rounds`` times. ``guess``: initial distance in mm. Returns None if too few pixels in the middle of the face
-    have a depth, or if the lookups do not converge.
+    most `DEPTH_LOOKUPS` times. ``guess``: initial distance in mm. Returns None if too few pixels in the middle of the
+    face have a depth, or if the lookups do not converge.
 
     Raises:
         CalibrationInvalid: the depth map does not have the calibrated size.

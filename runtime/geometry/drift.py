@@ -29,8 +29,8 @@ MIN_RESPONSE = 0.2
 """Minimum height of the correlation peak. Lower peaks come from differences in scale or rotation, or from darkness, not
 from a shift."""
 LIMIT_PX = 5.0
-"""Largest acceptable shift in an image 640 pixels wide. It is 3 % of a face at arm's length, which the crops
-tolerate."""
+"""Largest acceptable shift in an image 640 pixels wide, beyond the slack of `DriftMonitor.update`. It is 3 % of a face
+at arm's length, which the crops tolerate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,11 @@ class Shift:
 
 @dataclass(frozen=True, slots=True)
 class DriftState:
-    """Median shift of the IR image over the last readings, in pixels.
+    """Median shift over the last readings, in pixels of the IR image to the right and down.
 
     ``drifted``: None until there are enough readings. ``readings``: number of readings in the median. ``rejected``:
-    number of readings since the start that were too unclear. ``advice``: advice to the operator; empty if none is
-    needed.
+    number of readings since the last `DriftMonitor.reset` that were too unclear or whose box lay outside its image.
+    ``advice``: advice to the operator; empty if none is needed.
     """
 
     x: float
@@ -61,7 +61,7 @@ class DriftState:
 
 
 def edge_map(image: Image) -> NDArray[np.float32]:
-    """Return the logarithm of the gradient magnitude, float32 [H, W], of a blurred image uint8 [H, W, 1 or 3].
+    """Blur an image uint8 [H, W, 1 or 3] and return log(1 + gradient magnitude), float32 [H, W].
 
     The logarithm is needed because the edges of a lit face can be ten times as strong in one image as in the other.
     """
@@ -81,10 +81,11 @@ def shift_between(first: Image, second: Image) -> Shift:
 
 @dataclass(slots=True)
 class DriftMonitor:
-    """Running median of the shift, with at most one reading per second. Bounded memory; used by one thread.
+    """Running median of the shift. Bounded memory; used by one thread.
 
     ``limit_px``: see `LIMIT_PX`; scale it with the width of the IR image. ``window``: number of most recent readings in
-    the median. ``least``: number of readings needed for a result, because a single one is off by a pixel.
+    the median. ``least``: number of readings needed for a result, because a single one may be off by a pixel.
+    ``every_ns``: minimum time between two readings.
     """
 
     limit_px: float = LIMIT_PX
@@ -104,13 +105,13 @@ class DriftMonitor:
         self._slacks = deque(maxlen=self.window)
 
     def due(self, t_ns: int) -> bool:
-        """Return whether `update` would take a reading now."""
+        """Return whether `update` would take a reading from a pair captured at ``t_ns``."""
         return self._last_ns is None or t_ns - self._last_ns >= self.every_ns
 
     def update(
         self, rgb: Image, ir: Image, rgb_box: Box, ir_box: Box, t_ns: int, slack: tuple[float, float] = (0.0, 0.0)
     ) -> DriftState:
-        """Take a reading from a pair and return the new state.
+        """Take a reading from a pair if one is `due`, and return the new state.
 
         ``ir_box``: ``rgb_box`` mapped by the geometry. ``t_ns``: capture time of the pair.
 

@@ -1,4 +1,4 @@
-"""Decisions from scores. Pure: no clock, no I/O. A failure gives ``uncertain``, never ``live``."""
+"""Decisions from scores. Pure: no clock, no I/O. A failed gate never gives ``live``."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ def decide(
 ) -> Verdict:
     """Return the verdict on one still pair.
 
-    A failed quality gate gives ``uncertain`` whatever the score. If only gates in `VETO_CODES` failed, a low score
-    still gives ``spoof``. A NaN score gives ``uncertain``; engines never return one.
+    If any gate outside `VETO_CODES` failed, the verdict is ``uncertain`` whatever the score. If only gates in
+    `VETO_CODES` failed, a low score gives ``spoof`` and any other score ``uncertain``. A NaN score gives ``uncertain``;
+    engines never return one.
     """
     failed = with_strobe(failed_gates, strobe)
     if set(failed) - VETO_CODES:

@@ -5,7 +5,8 @@ strongly correlated. So each pair adds ``weight × strength``:
 
 - *Strength* is the score relative to the operating point, in log-odds: 0 at the threshold, 1 one uncertainty band above
   it or more, −1 one band below it or less. These limits bound the influence of any single pair. The score of a single
-  stream lowers the strength if it is below the fused score, but never raises it: no stream outvotes another.
+  stream has a strength too, relative to its own neutral score ``stream_floor``. The smallest of these strengths counts,
+  so a stream can lower the strength of a pair but never raise it: no stream outvotes another.
 - *Weight* is the information that the pair adds to that of its neighbours. Errors within an attempt are modelled as an
   Ornstein-Uhlenbeck process, whose correlation falls as exp(−Δt/T). The best estimate of its mean from samples at
   arbitrary times, times the effective number of independent samples, is then exactly
@@ -17,9 +18,9 @@ strongly correlated. So each pair adds ``weight × strength``:
   evidence.
 
 ``live`` needs the evidence of ``confirm`` independent pairs, at least ``min_pairs`` good pairs, and a good last pair.
-``spoof`` needs the same with the sign reversed. An attempt that reaches neither by its deadline ends as ``uncertain``.
-More pairs cannot correct an error that all pairs of an attempt share: a mask that the network takes for a face remains
-misclassified.
+With a strobe, ``min_follows`` can require more. ``spoof`` needs the same evidence with the sign reversed. An attempt
+that reaches neither by its deadline ends as ``uncertain``. More pairs cannot correct an error that all pairs of an
+attempt share: a mask that the network takes for a face remains misclassified.
 """
 
 from __future__ import annotations
@@ -50,10 +51,10 @@ class EvidenceRule:
     ``min_pairs``: minimum number of good pairs for ``live``, and of bad pairs for ``spoof``. ``deadline_ns``: length of
     an attempt. ``confirm``: evidence needed for a decision, in independent pairs of full strength. ``correlation_ns``:
     T in the module docstring. ``max_gap_ns``: longest time between two counted pairs of one attempt. ``max_jump``:
-    largest move of the face box between two pairs, as a fraction of its edge; ``max_zoom``: largest factor by which its
-    size may change. ``stream_floor``: neutral score of a single stream, set low because one stream knows less than both
-    together. ``min_follows``: pairs on which the face must have followed the strobe before ``live``; 0 for a steady
-    illuminator.
+    largest move of the face box between two pairs, as a fraction of its width; ``max_zoom``: largest factor by which
+    its width may change. ``stream_floor``: neutral score of a single stream, set low because one stream knows less than
+    both together. ``min_follows``: pairs on which the face must have followed the strobe before ``live``; 0 for a
+    steady illuminator.
     """
 
     min_pairs: int = 5
@@ -92,7 +93,7 @@ class Observation:
     ``score`` and ``stream_scores``: outputs of the network; None if it was not run, or for a stream that shows nothing
     (RGB in darkness). ``failed``: codes of failed gates. ``box``: the face in the lead image, None if no face was
     found. ``strobe``: whether the face follows the illuminator (`runtime.liveness.active_light`). ``track``: a
-    different number means a different face.
+    different number means that it may be a different face.
     """
 
     number: int
@@ -110,9 +111,9 @@ class Observation:
 class EvidenceState:
     """Status of an attempt.
 
-    ``level``: −1 (spoof) to 1 (live), 0 undecided. ``pairs``: number of pairs counted since the evidence was last
-    discarded. ``good``: number of those at or above the threshold. ``forgotten``: why the evidence was last discarded;
-    empty if it never was.
+    ``level``: evidence from −1 (enough for spoof) to 1 (enough for live). ``pairs``: number of pairs counted since the
+    evidence was last discarded. ``good``: number of those that were not evidence for spoof. ``forgotten``: why the
+    evidence was last discarded; empty if it never was.
     """
 
     level: float
@@ -189,9 +190,9 @@ class Evidence:
         Later pairs do not change a verdict; `reset` clears it.
 
         A pair that is not newer than the last is ignored. A pair that failed a gate adds no evidence; if all of its
-        failed gates are in `VETO_CODES`, it can still add evidence for ``spoof``. All evidence is discarded after a gap
-        and by a pair without a face, with several faces, of another stream generation or of another subject. A face
-        that does not follow the strobe discards the evidence for ``live``.
+        failed gates are in `VETO_CODES` and its score speaks for ``spoof``, it counts as full evidence for ``spoof``.
+        All evidence is discarded after a gap and by a pair without a face, with several faces, of another stream
+        generation or of another subject. A face that does not follow the strobe discards the evidence for ``live``.
         """
         last = self._last
         if self._verdict is not None or (
@@ -213,7 +214,7 @@ class Evidence:
         return self._verdict
 
     def _follow(self, observation: Observation, failed: Sequence[str], last: Observation | None) -> None:
-        """Discard evidence that belongs to another subject or stream generation."""
+        """Discard the evidence if it may not belong to the subject of ``observation``; see `add`."""
         if last is not None and observation.generation != last.generation:
             self._forget(GENERATION_CHANGED)
         elif observation.box is None or "no_face" in failed:
@@ -289,7 +290,8 @@ class Evidence:
         return (*sorted(VETO_CODES & self._failures.keys()), *reasons)
 
     def _why_undecided(self) -> tuple[str, ...]:
-        """Return the codes of the failed gates, most frequent first. If none failed, the evidence was inconclusive."""
+        """Return the codes of up to four failed gates, most frequent first. If none failed, the evidence was
+        inconclusive."""
         order = sorted(
             self._failures, key=lambda code: (-self._failures[code], PRIORITY.get(code, len(PRIORITY)), code)
         )

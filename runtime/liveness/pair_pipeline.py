@@ -47,11 +47,12 @@ class Assessment:
     """Result of assessing one pair.
 
     ``score`` and ``stream_scores`` (in the order of ``modalities``) are the outputs of the network, even if a failed
-    gate made the decision ``uncertain``. ``face``: in pixels of the ``lead`` image, the first of the model's modalities
-    in which a face can be found; ``detected_in``: modality of the image in which it was detected, None if the caller
-    gave the box. ``boxes``: modality → box in its image. ``timing_ms``: stage → milliseconds. ``crops``: modality →
-    input of the network. ``attention``: float32 [2, M, h, w]. ``strobe``: whether the face brightens with the strobing
-    illuminator; ``unknown`` for pairs without a dark IR frame.
+    gate made the decision ``uncertain``. ``face``: in pixels of the ``lead`` image, which is of the first of the
+    model's modalities that can be searched for faces (RGB, otherwise IR). ``detected_in``: modality of the image in
+    which it was detected, None if the caller gave the box. ``boxes``: modality → box in its image. ``timing_ms``: stage
+    → milliseconds. ``crops``: modality → input of the network. ``attention``: float32 [2, M, h, w]. ``strobe``: whether
+    the face brightens with the strobing illuminator; ``unknown`` if that cannot be measured, for example without a dark
+    IR frame.
     """
 
     decision: Decision
@@ -129,9 +130,10 @@ class LivenessPipeline:
         matter. ``run_both``: replaces the pipeline's own for this call.
 
         Raises:
-            ModalityMissing: the pair lacks an image that the model needs. NoFace: no box was given and no face was
-                found. InvalidFaceBox: a given box is malformed or outside its image. CalibrationInvalid: an image does
-                not have the calibrated size. InferenceFailed: the engine gave no score.
+            ModalityMissing: the pair lacks an image that the model needs. NoFace: no box was given for the lead image,
+                and no face was found. InvalidFaceBox: a given box is malformed, or a given or mapped box lies outside
+                its image. CalibrationInvalid: an image does not have the calibrated size. InferenceFailed: the engine
+                gave no score.
         """
         stopwatch = Stopwatch()
         detection = find_face(pair, self.modalities, self.detector, self.box_mapper, boxes, run_both or self.run_both)

@@ -1,7 +1,7 @@
 """Quality gates: conditions that a pair must meet for its score to be meaningful.
 
-Each gate measures one number, compares it with a range, and has a reason code for its failure. The sources of the
-ranges are cited beside them.
+Each gate measures one number, compares it with a range, and has a reason code for its failure. Where a limit comes from
+a measurement or a publication, the text below it says so.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ CLIPPED = 250
 FACE_RULE = CropRule(size=112, margin=0.2)
 """Crop that the gates examine: the face with forehead, chin and ears, even if the network's crop shows more."""
 DARK_RGB_MEAN = 10
-"""Mean of an RGB crop below which the RGB stream has no score. The training recipe of the shipped model counts such
-pairs as low light, and its RGB head scores people anywhere between 0.2 and 0.7 there."""
+"""Mean of an RGB crop below which the score of the RGB stream is ignored. The shipped model's training recipe counts
+such pairs as low light; on them its RGB head gives real people anything from 0.2 to 0.7."""
 REBLUR = 9
-"""Length of the second blur in `blur`, in pixels of a `FACE_RULE` crop."""
+"""Length in pixels of the box filter with which `blur` re-blurs a `FACE_RULE` crop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class QualityLimits:
     """Ranges of the gates, in the units of their measurements."""
 
     min_face_px: float = 64
-    """Minimum shorter edge of the face box. A smaller face has fewer real samples than the network's grid needs."""
+    """Minimum shorter edge of the face box. A smaller face has to be upsampled to fill the network's input."""
     min_coverage: float = 0.75
     """Minimum fraction of a `FACE_RULE` crop that lies inside the image."""
     max_yaw_deg: float = 35
@@ -53,7 +53,7 @@ class QualityLimits:
     """Maximum of `blur`. None of 408 simulated bona fide crops from both camera families is above 0.55. After
     additional blur with a standard deviation of three crop pixels, nine in ten are above 0.75."""
     min_sharp_mean: float = 25
-    """Mean of an RGB crop below which noise dominates `blur`, so the check is skipped."""
+    """Mean of an RGB crop below which noise dominates, so `blur_check` and `copy_check` are skipped."""
     ir_mean: tuple[float, float] = (20, 225)
     """Range of the mean of the IR crop. The dark frame of a strobing illuminator has a mean below 10; an overexposed
     frame cannot show relief. Below 20 the shipped model's median score of bona fide faces falls under the threshold:
@@ -121,8 +121,8 @@ def ir_checks(
 ) -> list[Check]:
     """Check exposure and illumination of an IR crop, uint8 [S, S, 1].
 
-    ``dark``: the same crop with the illuminator off, None without such a frame. ``lit``: whether the illuminator is
-    known to have been on.
+    ``dark``: the same crop with the illuminator off, None without such a frame. ``lit``: the illuminator's state. Only
+    ``dark`` matters, which means that it is known to have been off.
     """
     mean, deviation = (float(v[0, 0]) for v in cv2.meanStdDev(crop))
     low, high = limits.ir_mean
@@ -141,7 +141,8 @@ def ir_checks(
 
 
 def copy_check(rgb: NDArray[np.uint8], ir: NDArray[np.uint8], limits: QualityLimits) -> Check:
-    """Check whether the IR crop is a copy of the RGB crop. The check is skipped if the RGB crop is almost black."""
+    """Check whether the IR crop is a copy of the RGB crop. The check is skipped if the RGB crop is darker than
+    ``min_sharp_mean``."""
     found = copy_correlation(rgb, ir) if mean_level(rgb) >= limits.min_sharp_mean else None
     return Check("ir.copied", found, None, limits.max_copied, "strobe_lost")
 
@@ -162,7 +163,10 @@ def depth_checks(crop: NDArray[np.float32], limits: QualityLimits) -> list[Check
 
 
 def time_checks(pair: Pair, limits: QualityLimits, now_ns: int | None = None) -> list[Check]:
-    """Check the skew of the pair and its age at ``now_ns`` on the clock of its timestamps, if known."""
+    """Check the skew of the pair, and its age if ``now_ns`` is given.
+
+    ``now_ns`` is on the clock of the pair's timestamps. The skew is checked only if every image has a timestamp.
+    """
     checks = []
     if pair.skew_ns is not None:
         skew = pair.skew_ns / MS
@@ -179,7 +183,8 @@ def blur(grey: NDArray[Any]) -> float:
 
     After Crété-Roffet et al., "The blur effect: perception and estimation with a new no-reference perceptual blur
     metric" (2007): the fraction of the differences between neighbouring pixels that survives a blur in the same
-    direction. The image is compared with itself, so contrast and brightness have no effect.
+    direction. It is measured vertically and horizontally, and the worse of the two is returned. The image is compared
+    with a blurred copy of itself, so contrast and brightness have no effect.
     """
     values = grey.astype(np.float32)
     worst = 0.0
@@ -190,14 +195,15 @@ def blur(grey: NDArray[Any]) -> float:
         softer = cv2.blur(values, size)
         before, after = cv2.absdiff(values[ahead], values[behind]), cv2.absdiff(softer[ahead], softer[behind])
         total = cv2.sumElems(before)[0]
-        # A difference that the blur increased is new, so the increase does not count as surviving detail.
+        # Where blurring increases a difference, count only the original difference as surviving.
         kept = cv2.sumElems(cv2.min(before, after))[0]
         worst = max(worst, kept / total if total > 0 else 1.0)
     return worst
 
 
 def rgb_is_dark(checks: Iterable[Check]) -> bool:
-    """Return whether the RGB crop is too dark for the RGB stream to have a score. With IR this is no failed gate."""
+    """Return whether the RGB crop is so dark that the score of the RGB stream is ignored. If the pair has IR, a dark
+    RGB crop does not fail a gate."""
     return any(c.name == "rgb.brightness" and c.value is not None and c.value < DARK_RGB_MEAN for c in checks)
 
 

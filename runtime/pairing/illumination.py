@@ -2,8 +2,8 @@
 
 If the camera reports the state of its illuminator, that report decides. Otherwise the declared or detected rhythm
 decides; frames are counted by the driver's sequence numbers, so that a dropped frame does not shift it. Without either
-the illumination is unknown, which counts neither as dark nor as lit. Faults of the illuminator have reason codes: they
-make a decision ``uncertain``, never ``spoof`` or ``live``.
+the illumination is unknown, which counts neither as dark nor as lit. Faults of the illuminator have reason codes, which
+prevent ``live`` (see `runtime.liveness.decision.decide`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Match the frames of two cameras into pairs.
 
-The result depends only on the frames pushed: there is no clock, no thread and no I/O.
+The result depends only on the frames pushed and the times passed to `Pairer.advance`: there is no clock, no thread and
+no I/O.
 
 Two frames form a pair if each is the nearest to the other in time and they are no further apart than the limit. Times
 are those of mid-exposure. A frame waits only while a nearer frame may still arrive. The wait is short because streams
@@ -12,9 +13,11 @@ therefore compared after subtracting the running phase (`runtime.pairing.phase`)
 neither neighbour is much nearer, so the oldest frames are matched to avoid losing a pair. The limit always applies to
 the real difference.
 
-Each decision depends on the two oldest undecided frames and at most on the frame that follows one of them. Arrival
-times affect only when a decision is made. As long as the rate bound holds, every interleaving of the two streams gives
-the same pairs.
+Each decision looks at the oldest undecided frame of each stream and at no more than one frame after them. It also uses
+the running phase and periods, which follow from earlier decisions. As long as the rate bound holds and no frame is very
+late, every interleaving of the two streams gives the same pairs; only the dark frame after an IR frame may be missing.
+A late frame can change the result in two ways. `Pairer.advance` decides without it, although it would have been nearer.
+And if a stream is more than ``depth`` frames ahead of the other, it loses its oldest frame as ``no_partner``.
 """
 
 from __future__ import annotations
@@ -56,9 +59,9 @@ MAX_DARK_GAP_NS = 100 * MS
 """Longest time between a lit IR frame and its dark neighbour."""
 MAX_AGE_NS = 2_000 * MS
 MAX_AHEAD_NS = 100 * MS
-"""A capture time more than MAX_AGE_NS before or MAX_AHEAD_NS after the frame's arrival is not on the host's clock. The
-limit leaves room for the kernel's virtual camera, whose timestamps are 29 ms ahead. It is narrow because one accepted
-timestamp in the far future would make all later frames look out of order."""
+"""A capture time more than MAX_AGE_NS before or MAX_AHEAD_NS after the frame's arrival is not on the host's clock.
+`MAX_AHEAD_NS` leaves room for the kernel's virtual camera, whose timestamps are 29 ms ahead. It is kept small because
+one accepted timestamp in the far future would make all later frames look out of order."""
 _UNKNOWN_WAIT_NS = 8 * MS
 _DEPTH = 8
 
@@ -89,7 +92,8 @@ class MatchedFrames(NamedTuple):
         return self.first, self.second
 
     def pair(self) -> Pair:
-        """Return the pair for the pipeline. Its IR frame counts as lit, because other IR frames are never matched."""
+        """Return the pair for the pipeline. An IR frame is marked ``lit``: frames that do not count as lit are never
+        matched."""
         images = {self.first.modality: self.first.image, self.second.modality: self.second.image}
         times = {self.first.modality: self.first_ns, self.second.modality: self.second_ns}
         sources = dict.fromkeys(frame.timestamp_source for frame in self.frames)
@@ -137,7 +141,7 @@ class _FrameStream:
 
     def restart(self, generation: int) -> None:
         self.generation = generation
-        self.last: int | None = None  # time of the newest accepted frame, including dark ones
+        self.last: int | None = None  # time of the newest frame in order, even if dark or of unknown illumination
         self.previous: int | None = None  # time of the newest decided frame
         self.dark: Frame | None = None  # the newest frame, if it was dark
 
@@ -258,10 +262,10 @@ class Pairer:
 
     @property
     def deadline_ns(self) -> int | None:
-        """Time at which `advance` decides on the waiting frames; None if no frame waits.
+        """Time at which `advance` decides on the waiting frames; None unless both streams have an undecided frame.
 
-        The time is on the clock of the arrival times. It is 0.55 of a period after the later of the two arrivals, so
-        the wait ends even if the other stream has stopped.
+        The time is on the clock of the arrival times. It is 0.55 of the awaited stream's period (8 ms if unknown) after
+        both frames have arrived, so the wait ends even if that stream has stopped.
         """
         first, second = self._first.queue, self._second.queue
         if not first or not second:
@@ -317,13 +321,15 @@ class Pairer:
             if difference < -limit:
                 self._reject_unmatched(second, first, difference)
                 continue
-            # ``early`` and ``late`` are by time after subtracting the phase. All later frames of the late stream are
-            # further away from the early frame. What remains to be decided is whether the next frame of the early
-            # stream is nearer to the late frame.
+            # ``early`` and ``late``: the streams ordered by time after the phase is subtracted. All later frames of the
+            # late stream are further away from the early frame. What remains to be decided is whether the next frame of
+            # the early stream is nearer to the late frame.
             gap = difference - tracker.shift
             early, late = first, second
             if gap < 0:
                 early, late, gap = second, first, -gap
+            # If the streams are about half a period apart, skip this: preferring the nearer frame would leave the early
+            # frame without a partner and gain almost nothing.
             if not tracker.between or 3 * late.period.value // 5 - gap > limit:
                 queue = early.queue
                 if len(queue) > 1:
@@ -334,8 +340,6 @@ class Pairer:
                         continue
                 elif 10 * gap > 3 * early.period.value and not forced and gap:
                     break  # the next frame may come after 0.6 of a period and be nearer
-            # Otherwise the streams are about half a period apart. Preferring the nearer frame would leave the early
-            # frame without a partner and gain almost nothing.
             self._learn(difference)
             made.append(self._match(difference))
         return made

@@ -58,7 +58,7 @@ class PeriodEstimator:
             self.value = interval
         elif interval < 0.75 * value:
             # At the start, a short interval may mean that the first one spanned a dropped frame. Later, three short
-            # intervals in a row mean a new rate; fewer are jitter.
+            # intervals without a normal one in between mean a new rate; fewer are jitter.
             self._short += 1
             self._long = 0
             if self._seen < 8 or self._short >= 3:
@@ -76,7 +76,7 @@ class PeriodEstimator:
 
 
 class PhaseTracker:
-    """Running mean of the phase on the circle of one period, used to compare neighbouring frames.
+    """Circular running mean of the phase, that is, modulo one period. `Pairer` uses it to compare neighbouring frames.
 
     ``lean``: the phase in integer nanoseconds; 0 while it is not stable. ``between``: whether the phase is nearly half
     a period, so that neither neighbour is much nearer than the other. ``shift``: nanoseconds to subtract from a time
@@ -111,7 +111,8 @@ class PhaseTracker:
             self.between = False
             return
         measured = int(math.atan2(self._y, self._x) * period / _TURN)
-        # The circle has no start, so take the value nearest to the previous phase, and change its sign late.
+        # The mean is known only modulo one period. Take the value nearest to the previous phase, and wrap it only
+        # beyond `_SIDE`.
         if self.lean:
             measured += round((self.lean - measured) / period) * period
         limit = int(_SIDE * period)

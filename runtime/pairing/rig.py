@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.05
 SLOT_NS = 2_000_000
-"""Longest time that a frame is assumed to take from its arrival to the supervisor's slot. The pairing thread does not
-wait longer for it."""
+"""Assumed upper bound on the time from a frame's arrival until the supervisor has queued it. The pairing thread delays
+its deadlines by this much and no more."""
 REPORT_S = 10.0
 """Interval of the log message that explains why no pairs are formed."""
 RATE_WINDOW_NS = 2_000_000_000
@@ -168,8 +168,8 @@ class Rig:
                 self._round()
                 self._fault = ""
             except Exception as error:
-                # Without this handler a bug would end the feed silently. A round that fails gives no pairs, which is
-                # safe.
+                # Without this handler a bug would end the feed silently. Pairs that this round has already emitted stay
+                # published. The rest of its frames is lost, which only costs pairs.
                 if not self._fault:
                     log.exception("the rig's pairing failed; it continues with the next frames")
                 self._fault = f"pairing failed: {type(error).__name__}: {error}."
@@ -223,7 +223,10 @@ class Rig:
 
 
 def camera_advice(cameras: tuple[CameraStatus, ...]) -> str:
-    """Return one line on the first camera that is not running, or an empty string if all cameras are."""
+    """Return one line on the first camera with a problem, or an empty string.
+
+    A camera has a problem if it is lost or stalled, or if it is opening or closed after an error.
+    """
     for camera in cameras:
         name = f"the {MODALITY_NAMES[camera.modality]} camera"
         if camera.state == "lost":

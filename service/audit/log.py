@@ -1,4 +1,5 @@
-"""The audit log: one JSON line per decision, each with the digest of the previous line.
+"""The audit log: a JSON line for each decision and each event of the log itself, such as opening, closing or a gap.
+Each line has the digest of the previous one.
 
 Changing, removing or inserting a line breaks the chain, which `service.audit.verify` detects. An attacker who can
 rewrite the whole file could forge a new chain. If a key is configured, signed checkpoints prevent that for all lines up
@@ -47,12 +48,12 @@ MODE = 0o640
 class AuditLogOptions:
     """Options of the audit log.
 
-    ``policy``: what happens if a line cannot be written. ``required`` withholds the decision; ``best-effort`` leaves a
-    gap, which the log states later. ``sync``: with ``each``, a line is on disk before its decision is returned; with
-    ``none``, the system decides when to flush. ``max_bytes``: size at which a file is closed and a new one started.
-    ``keep``: number of closed files to keep, 0 for all. ``checkpoint_every``: number of lines between signed
-    checkpoints, if there is a key. ``replica``: name of the writing process, recorded when it starts; empty for no
-    name.
+    ``policy``: what happens if a line cannot be written. ``required`` withholds the decision; ``best-effort`` does not.
+    Either way the log later states how many lines may be missing. ``sync``: with ``each``, a line is on disk before its
+    decision is returned; with ``none``, the system decides when to flush. ``max_bytes``: size at which a file is closed
+    and a new one started. ``keep``: number of closed files to keep, 0 for all. ``checkpoint_every``: number of lines
+    between signed checkpoints, if there is a key. ``replica``: name of the writing process, recorded when it starts;
+    empty for no name.
     """
 
     path: Path
@@ -70,6 +71,8 @@ def _utc_now() -> str:
 
 class AuditLog:
     """Writer of the log at ``settings.path``. Thread-safe. Only one process may own the file.
+
+    ``link``: number and digest of the last line. ``failures``: number of lines whose writing failed.
 
     Raises:
         ConfigError: another process owns the file, or the file cannot be opened.
@@ -97,7 +100,7 @@ class AuditLog:
         except OSError as error:
             self._release()
             raise ConfigError(
-                f"{settings.path}: the audit log cannot be opened: {error.strerror}. See ADSN_AUDIT."
+                f"{settings.path}: the audit log cannot be opened: {error.strerror}. Check audit.path."
             ) from error
         except BaseException:
             self._release()
@@ -148,7 +151,7 @@ class AuditLog:
             self._failed(error)
 
     def close(self) -> None:
-        """Write and sign a last line, then release the file. May be called more than once."""
+        """Write a last line, sign it if there is a key, and release the file. May be called more than once."""
         with self._lock:
             if self._file < 0:
                 return
@@ -160,6 +163,7 @@ class AuditLog:
 
     def _failed(self, error: OSError) -> None:
         with self._lock:
+            # The line counts as lost even if it was written and only the flush or the rotation failed.
             self.failures += 1
             self._lost += 1
             first = self._lost == 1
@@ -277,7 +281,7 @@ def _claim(path: Path) -> int:
     try:
         file = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ConfigError(f"{path}: the audit log cannot be opened: {error.strerror}. See ADSN_AUDIT.") from error
+        raise ConfigError(f"{path}: the audit log cannot be opened: {error.strerror}. Check audit.path.") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -24,14 +24,18 @@ __all__ = ["Caller", "CallerRole", "Guard"]
 log = logging.getLogger("adsn.auth")
 TOKEN_BYTES = 32
 RELOAD_S = 2.0
-"""Minimum interval between checks of the key file. A revoked key is refused after at most this time."""
+"""Minimum interval between checks of the key file. A key removed from it is refused after at most this time, if the new
+file is valid."""
 ASK = "send a key as Authorization: Bearer KEY or X-API-Key: KEY; in a browser, enter it at /login."
 
 
 @dataclass(frozen=True, slots=True)
 class Identification:
-    """Result of identifying a request: the caller, or the reason for refusing the request. The reason is empty if no
-    key was presented."""
+    """Result of identifying a request: the caller, or the reason for refusing the request.
+
+    ``refused``: ``wrong``, ``limited``, or empty if no key was presented. A session that has ended counts as no key.
+    ``wait_s``: with ``limited``, the seconds to wait.
+    """
 
     caller: Caller | None
     refused: str = ""
@@ -40,7 +44,7 @@ class Identification:
 
 
 class Guard:
-    """Guard that identifies callers by their keys. Call only from the event loop.
+    """Guard that identifies callers by their keys and sessions. Call only from the event loop.
 
     ``store``: store of sessions, rates and failed attempts; by default the one in the settings. ``refused``: called
     with the cause of each refusal: missing, wrong, forbidden, limited or cross_site. ``now_s``: monotonic clock in
@@ -96,6 +100,7 @@ class Guard:
         Raises:
             RequestError: 401, the key is missing or wrong; 403, the key lacks the role; 429, there were too many wrong
                 keys.
+            StoreUnavailable: the session cannot be looked up.
         """
         return await self.authorize_any(request, (role,))
 
@@ -150,7 +155,8 @@ class Guard:
         )
 
     async def identify(self, request: HTTPConnection) -> Identification:
-        """Return the caller of a request, or the reason for refusing it."""
+        """Return the caller of a request, or the reason for refusing it. Raises `StoreUnavailable` if the session
+        cannot be looked up."""
         if not self.keyed:
             # The request came over loopback or with a certificate from our authority; `Settings.require_safe` ensures
             # that.
@@ -220,12 +226,12 @@ class Guard:
 
 
 def _file_signature(path: Path) -> tuple[int, ...]:
-    """Return a value that changes whenever the file is written or replaced."""
+    """Return a value that changes whenever the file is written or replaced; empty if there is no file."""
     try:
-        identification = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return ()
-    return identification.st_mtime_ns, identification.st_ino, identification.st_size
+    return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 def _today() -> date:

@@ -170,8 +170,9 @@ _ALL = (
     ),
     ProblemEntry(
         "store_unavailable", (503,), "The replicas' shared store is not available",
-        "Wait for the time in `Retry-After`, and send the request again with a new nonce. Meanwhile the service still "
-        "answers requests without a nonce, an Idempotency-Key or a session.",
+        "Wait for the time in `Retry-After`, and send the request again. If it has a nonce, use a new nonce and a new "
+        "Idempotency-Key, because both may be used up. Meanwhile the service still answers requests without a nonce, "
+        "an Idempotency-Key or a session.",
         True,
     ),
     ProblemEntry(

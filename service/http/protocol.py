@@ -2,7 +2,7 @@
 
 They apply to the time and size of headers, the time for the body, and the number of open connections. A client that
 sends one byte a minute, or endless headers, cannot occupy a connection for longer than the limits allow. Requests
-refused here get a problem document like any other request, if a response can still be sent.
+refused here get a problem document, as all refused requests do, if a response can still be sent.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class LimitedProtocol(HttpToolsProtocol):
         return self._head
 
     def make_room(self) -> None:
-        """Close a connection that is waiting for a request."""
+        """Close this connection, which is waiting for a request, to make room for another."""
         log.info("a connection from %s that had nothing to say was closed for another one.", self.address)
         self._end()
 
@@ -96,6 +96,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
+        # Count raw bytes before parsing, to limit endless headers, trailers and one-byte chunks.
         self._raw += len(data)
         if self._heading:
             self._tls_hello = self._head == 0 and data.startswith(TLS_HELLO)
@@ -103,7 +104,6 @@ class LimitedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self.transport.is_closing():
             return
-        # Count raw bytes before parsing. That limits headers without an end, trailers, and chunks of one byte.
         if self._heading and self._head > self.limits.header_bytes:
             detail = f"the request's headers are larger than the {self.limits.header_bytes} bytes accepted."
             self._refuse(431, "request_header_too_large", detail, "Request Header Fields Too Large")

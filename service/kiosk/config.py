@@ -306,6 +306,11 @@ class KioskSettings(Section):
             raise ValueError(
                 'face.kind is "none", which finds no faces, so no session would ever begin. Choose a detector.'
             )
+        if self.face.kind == "fixed":
+            raise ValueError(
+                'face.kind is "fixed", which cannot tell whether a person is present or has been replaced by another, '
+                "so no session would ever be live. Choose a detector that looks at the images, such as auto."
+            )
         if self.decision.min_follows and (self.rig.strobe in ("steady", "none") or (self.rig.rgb and self.rig.depth)):
             raise ValueError(
                 f"decision.min_follows is {self.decision.min_follows}, but this rig has no strobed illuminator "

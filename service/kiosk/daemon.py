@@ -41,17 +41,19 @@ log = logging.getLogger("adsn.kiosk")
 STOP_S = 2.0
 """Time limit, in seconds, for stopping the outputs, the cameras and the page, which happens in parallel."""
 EXTEND_S = 30.0
+"""Time, in seconds, by which each message to systemd extends the start timeout."""
 EXTEND_EVERY_S = 5.0
 BUILD_LIMIT_S = 1800.0
-"""Time in seconds after which the start of the engine is considered hung. Building an engine for the first time may
-take minutes."""
+"""Time in seconds for which systemd's start timeout is extended while the engine starts. After it, the start is
+considered hung. Building an engine for the first time may take minutes."""
 
 
 class Daemon:
     """One kiosk. ``feed``: source of pairs, not started yet. ``load``: opens the pipeline, which may take minutes.
 
     Raises:
-        ConfigError: an output or the page cannot be set up.
+        ConfigError: an output, the page, the signing key or the audit log cannot be set up.
+        AuditBroken: the audit log does not end like one.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Daemon:
         # Open the log before the outputs, so that the start ends here if another process uses it or the key cannot be
         # read.
         self._trail = open_trail(settings.attestation, settings.audit)
+        # Home Assistant's channel may ask for the readings before all outputs are open.
         self.outputs = Outputs([])
         self.outputs = self._open_outputs(channels)
         self.health.listen(self._publish_health)
@@ -209,7 +212,10 @@ class Daemon:
             self._crashed = True
 
     def _end(self) -> bool:
-        """Stop all components in parallel within `STOP_S`, and return whether all of them stopped."""
+        """Stop the monitor, then feed, outputs and page in parallel, and return whether these three stopped.
+
+        They get `STOP_S` and half a second more. The engine is closed only if nothing can still be using it.
+        """
         self._notifier.send("STOPPING=1", "STATUS=stopping")
         self.monitor.close()
         ends: list[Callable[[], None]] = [self._feed.close, lambda: self.outputs.close(STOP_S)]

@@ -44,8 +44,8 @@ class LoopCounters:
     """Counters of the loop, written by its thread and read by any thread.
 
     ``busy_since``: start time of the assessment in progress, None between pairs. ``missed``: number of pairs that were
-    not assessed because a newer pair replaced them. ``last_latency_ns``: for the last pair, time from its completion to
-    the end of its assessment.
+    not assessed because a newer pair replaced them. ``last_latency_ns``: time from the moment the last pair was formed
+    until its result was passed to the outputs. Pairs during a fault of the rig and repeated frames are left out.
     """
 
     pairs: int = 0
@@ -60,8 +60,9 @@ class LoopCounters:
 class Listeners:
     """Receivers of the loop's results.
 
-    ``trace``: called with each assessed pair in the form that the page shows; must return at once. ``latency``: called
-    for each pair with the time from its completion to the end of its assessment, in nanoseconds.
+    ``trace``: called with the page's representation of each assessed pair; must return immediately. ``latency``: called
+    with the latency of each pair in nanoseconds, as in `LoopCounters`. Both leave out pairs during a fault of the rig
+    and repeated frames.
     """
 
     outputs: Outputs

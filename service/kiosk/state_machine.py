@@ -48,8 +48,8 @@ class KioskRule:
 
     ``max_age_ns``: maximum age of a pair; older pairs are ignored. ``absent_ns``: time without a face after which the
     person counts as having left. ``hold_ns``: time for which a decision is shown. ``cool_down_ns``: pause after that.
-    ``again_ns``: longest further pause after ``live`` while the face stays. ``attempts``: number of attacks within
-    ``window_ns`` after which the kiosk locks for ``lock_ns``; 0 disables the lock-out. ``count_uncertain``: whether
+    ``again_ns``: longest further pause after ``live`` while the face stays. ``attempts``: the kiosk locks
+    for ``lock_ns`` after this many attacks within ``window_ns``; 0 disables the lock-out. ``count_uncertain``: whether
     ``uncertain`` sessions count as attacks. ``expiry_ns``: time from the last frame of a decision to its expiry.
     """
 
@@ -164,8 +164,8 @@ class KioskStateMachine:
         return self._flush()
 
     def interrupt(self, now_ns: int, reason: str) -> Sequence[Step]:
-        """End the current session because the rig or the engine has failed. The person does not count as having
-        left."""
+        """End the current session without a decision because the rig or the engine has failed, or because the kiosk is
+        stopping. The person does not count as having left."""
         self._advance(now_ns)
         self._absent_since = None
         self._drop(reason)
@@ -195,7 +195,8 @@ class KioskStateMachine:
         if there:
             self._face_ns, self._absent_since = t_ns, None
             return
-        # Only frames without a face show that the person has left. Missing frames do not.
+        # For the wait after ``live``, only frames without a face show that the person has left; missing frames do not.
+        # A session, in contrast, also ends if frames are missing for as long (see `_advance`).
         self._absent_since = t_ns if self._absent_since is None else self._absent_since
         if t_ns - self._absent_since >= self.rule.absent_ns:
             self._wait_for_leaving = False

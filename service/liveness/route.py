@@ -112,7 +112,7 @@ class LivenessRoute:
         await response(scope, receive, send)
         seconds = (time.perf_counter_ns() - began) / 1e9
         completed = CompletedRequest(call.request_id, call.caller, call.source, status, code, call.body, seconds)
-        # The response is sent on the loop's next iteration, so work that nobody waits for runs after that.
+        # Report from a later callback, so that logging and metrics do not delay the response.
         asyncio.get_running_loop().call_soon(self._report, completed)
 
     def _report(self, completed: CompletedRequest) -> None:
@@ -136,7 +136,7 @@ class _LivenessCall:
     def __init__(self, route: LivenessRoute, request: Request, began: int) -> None:
         self._route, self._request, self._began = route, request, began
         self.request_id: str = request.state.request_id
-        # The request id cannot be used, because callers can choose it.
+        # The owner of claims and nonces. It must not be the request ID, because callers can choose that.
         self._owner = secrets.token_hex(8)
         self.caller = ""
         self.source: RequestSource = "upload"
@@ -195,7 +195,8 @@ class _LivenessCall:
             # If the response cannot be stored, it must not be sent, because a retry would get a different one.
             await store.keep_answer(claim, self._repeatable(response))
         except BaseException:
-            # No response was created, so the client may retry the same request.
+            # No response is sent, so a retry must not find the key claimed. A nonce is released only if nothing was
+            # decided (see `_respond_fresh`).
             self.body = None
             await store.drop_claim(claim)
             raise
@@ -227,6 +228,8 @@ class _LivenessCall:
             if nonce is not None:
                 await route.store.release_nonce(nonce)
             raise
+        # From here on, the nonce stays used, even if the response cannot be stored and is not sent. It is then unknown
+        # whether the store will still return it for the Idempotency-Key, and two responses must not share a nonce.
         if route.trail.attester is not None:
             body["attestation"] = route.trail.sign(body, context.nonce)
         self.body = body
@@ -281,7 +284,7 @@ class _LivenessCall:
 
 def add_liveness_route(app: FastAPI, route: LivenessRoute) -> None:
     """Add ``POST /liveness``."""
-    # The route itself handles other methods. Unlike a function, a class instance is called by Starlette as an ASGI
-    # application.
+    # Starlette's `Route` answers other methods with 405. Unlike a function, a class instance is called by Starlette as
+    # an ASGI application.
     app.router.routes.append(Route("/liveness", route, methods=["POST"]))
     app.add_middleware(DirectMiddleware, path="/liveness", method="POST", direct=route)

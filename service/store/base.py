@@ -104,7 +104,7 @@ class Store(Protocol):
         """
 
     async def release_nonce(self, nonce: Nonce) -> None:
-        """Release a nonce whose request got no response. If that fails, the nonce stays marked as used."""
+        """Release a nonce whose request got no decision. If that fails, the nonce stays marked as used."""
 
     async def claim(self, claim: Claim) -> bytes | Literal["new", "busy", "conflict"] | float:
         """Claim an Idempotency-Key and return ``new``, or return the response stored for it.

@@ -45,7 +45,7 @@ class NonceStore:
         return "new"
 
     def release(self, caller: str, nonce: str) -> None:
-        """Release a nonce whose request got no response, so that the request can be retried."""
+        """Release a nonce whose request got no decision, so that the request can be retried."""
         self._used.get(caller, OrderedDict()).pop(nonce, None)
 
     def _sweep(self, now_s: float) -> None:

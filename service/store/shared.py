@@ -41,8 +41,8 @@ from service.store.store_keys import StoreKeys
 
 log = logging.getLogger("adsn.store")
 BEAT_S = 1.0
-"""Interval in seconds at which a replica compares the number of nonces in the store with the highest number that it has
-seen, to detect data loss."""
+"""Interval in seconds at which a replica compares the ledger's count of all nonces ever used with the highest count
+that it has seen, to detect data loss."""
 PROBE_S = 0.25
 """Interval in seconds at which a failed store is probed."""
 SETTLE_S = 3 * BEAT_S
@@ -201,7 +201,7 @@ class SharedStore:
         except StoreUnavailable:
             return 0.0
         if wait_ms > 0:
-            # The address keeps waiting when the store becomes unreachable.
+            # Record the block locally too, so that it outlasts a loss of the store.
             self._failures.hold(address, wait_ms / 1000, time.monotonic())
         return float(wait_ms / 1000)
 
@@ -233,8 +233,8 @@ class SharedStore:
         await self._link.close()
 
     async def _look(self) -> None:
-        """Compare the numbers with the ledger. On the first run and after a lost connection, open new connections
-        first."""
+        """Compare this replica's nonce count with the store's ledger (see `service.store.scripts`). On the first run
+        and after a lost connection, open new connections first."""
         try:
             if self._down in ("starting", "unreachable"):
                 await self._link.disconnect()
@@ -242,7 +242,7 @@ class SharedStore:
             arguments, began = (str(self._seen), *self._terms), time.perf_counter()
             count, wait_ms, lost, policy, limit = await self._link.run(BEAT, (self._keys.ledger,), arguments, CONNECT_S)
             if self._down is not None and time.perf_counter() - began > self._timeout_s:
-                # A request would also be answered too late.
+                # At this speed, requests would time out too.
                 raise StoreFailure("slow")
         except StoreFailure as failure:
             self._failed(failure.cause)

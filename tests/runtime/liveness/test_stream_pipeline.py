@@ -14,6 +14,7 @@ from runtime.capture.simulated.rig import SyntheticPair, SyntheticRig
 from runtime.core.errors import InferenceFailed
 from runtime.core.values import Box, Pair
 from runtime.face.detector import HaarDetector
+from runtime.face.fixed import FixedRegion
 from runtime.face.tracker import TrackRule, face_patch, follow_face
 from runtime.liveness.decision import Verdict
 from runtime.liveness.evidence import Evidence, EvidenceRule
@@ -135,6 +136,25 @@ def test_several_faces_are_looked_for_until_there_is_one() -> None:
         assert "multiple_faces" in stream.see(rgb=both).observation.failed
         assert (480, 640) in stream.detector.searches
     assert stream.see().observation.failed == ()
+
+
+def test_a_fixed_region_is_never_one_track_and_never_opens() -> None:
+    region = FixedRegion(BOX.x / 640, BOX.y / 480, BOX.w / 640, BOX.h / 480)
+    stream = Stream()
+    stream.stream = StreamPipeline(pipeline(stream.engine, region), track=RULE)
+    evidence = Evidence(POINT, ("rgb", "ir"), EvidenceRule(min_pairs=2, confirm=1))
+    tracks, verdicts = [], []
+    for _ in range(100):
+        seen = stream.see()
+        # Each single pair is as good as it can be. Only the gates that need a detection are unknown.
+        assert seen.assessment is not None
+        assert seen.assessment.decision == "live"
+        unknown = {check.name for check in seen.assessment.checks if check.status == "unknown"}
+        assert {"face.count", "ir.face"} <= unknown
+        tracks.append(seen.observation.track)
+        verdicts.append(evidence.add(seen.observation))
+    assert len(set(tracks)) == len(tracks)
+    assert {None if verdict is None else verdict.decision for verdict in verdicts} == {None, "uncertain"}
 
 
 def test_nobody_there_is_not_searched_for_on_every_pair() -> None:

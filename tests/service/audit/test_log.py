@@ -312,7 +312,7 @@ def test_one_process_owns_a_log_and_gives_it_back(path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="ADSN_AUDIT"):
+    with pytest.raises(ConfigError, match=r"Check audit\.path"):
         AuditLog(AuditLogOptions(tmp_path / "none" / "audit.jsonl"))
 
 

@@ -84,6 +84,10 @@ def test_the_commented_file_is_the_defaults(tmp_path: Path) -> None:
         ("[rig]\nir_offset_ms = 1e9\n", "rig.ir_offset_ms: Input should be less than or equal to 10000"),
         ('[decision]\nmin_follows = 2\n[rig]\nstrobe = "none"\n', "no session would ever be live"),
         ('[face]\nkind = "none"\n', 'face.kind is "none", which finds no face'),
+        (
+            '[face]\nkind = "fixed"\nregion = [0.3, 0.2, 0.4, 0.5]\n',
+            'face.kind is "fixed", which cannot tell whether a person is present',
+        ),
         ('[attestation]\ndevice = "!! gate"\n', "attestation.device: String should match pattern"),
         ('door = "front/#"\n', "kiosk.toml:1: door: String should match pattern"),
     ],

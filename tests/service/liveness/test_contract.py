@@ -4,9 +4,11 @@ depth."""
 from __future__ import annotations
 
 import base64
+import json
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -14,9 +16,13 @@ import httpx
 import numpy as np
 import pytest
 
+from runtime.core.errors import StoreUnavailable
 from service.app import components_of
 from service.config.settings import LimitSettings, Settings
+from service.config.trust import AuditSettings
 from service.http.problem_document import Problem
+from service.store.base import Claim
+from service.store.memory import MemoryStore
 from tests.support.fakes import FakeFeed, face_pair
 from tests.support.images import encode, ir_file, rgb_file, textured
 from tests.support.service.answers import checked
@@ -139,6 +145,32 @@ def test_a_failed_request_keeps_no_key(service: RunningService) -> None:
     refused = service.judge({**pair(), "rgb": b"no image"}, headers={"Idempotency-Key": "k-3"})
     check_problem(refused, 415, "not_an_image")
     assert service.judge(pair(), headers={"Idempotency-Key": "k-3"}).status_code == 200
+
+
+def test_a_decision_that_could_not_be_kept_uses_up_its_nonce_but_not_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(store: MemoryStore, claim: Claim, answer: bytes) -> None:
+        raise StoreUnavailable("it is away.")
+
+    # With a fixed boundary, a retry repeats the body byte for byte.
+    headers = {"Idempotency-Key": "k-5", "Content-Type": "multipart/form-data; boundary=between-the-parts"}
+    with running(Settings(audit=AuditSettings(path=tmp_path / "audit.jsonl"))) as service:
+
+        def send(**entries: Any) -> httpx.Response:
+            return service.judge(pair(**entries), headers=headers)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(MemoryStore, "keep_answer", fail)
+            for nonce in ({"nonce": "decided-once"}, {}):
+                assert check_problem(send(**nonce), 503, "store_unavailable")["retryable"]
+        # The decision was made and logged, and may have been kept, so the nonce does not get another one.
+        check_problem(send(nonce="decided-once"), 409, "replayed_nonce")
+        # The key is free: with a new nonce, and without one, the pair is scored again and the answer is kept.
+        assert send(nonce="decided-anew").json()["decision"] == "live"
+        assert send(nonce="decided-anew").headers["idempotent-replayed"] == "true"
+    logged = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    assert [line["decision"] for line in logged if line["kind"] == "decision"] == ["live"] * 3
 
 
 def test_an_explanation_is_a_picture_for_each_modality(service: RunningService) -> None:
