@@ -1,0 +1,49 @@
+"""Average of the weights of several checkpoints of one training history ("model soup", Wortsman et al. 2022, arXiv
+2203.05482): often as good as the best on every species, where each alone trades one for another."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from adsn.network.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from adsn.network.model import ADSN
+
+
+def average(paths: Sequence[Path], shares: Sequence[float], out: Path) -> None:
+    """Write the average of checkpoints, weighted by ``shares``, with the training record of the first.
+
+    Parameters that only some networks have, those of the comparison of the streams, are averaged over these. Networks
+    of unrelated training runs give a useless average, which is not detected: evaluate it.
+
+    Raises:
+        CheckpointError: a checkpoint cannot be read, or has another shape than the first.
+        ValueError: there are fewer than two checkpoints, or the shares are not one positive number for each.
+    """
+    if len(paths) < 2 or len(shares) != len(paths) or min(shares) <= 0:
+        raise ValueError("averaging needs two checkpoints or more, and one positive share for each.")
+    networks = [load_checkpoint(path) for path in paths]
+    first, record = networks[0]
+    for path, (network, _) in zip(paths, networks, strict=True):
+        if replace(network.config, match=first.config.match) != first.config:
+            raise CheckpointError(f"{path}: a network of another shape ({network.config}) than {paths[0]}'s.")
+    states = [network.state_dict() for network, _ in networks]
+    merged = ADSN(first.config)
+    merged.load_state_dict({name: _mean(name, states, shares) for name in states[0]})
+    averaged = [
+        {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "share": share}
+        for path, share in zip(paths, shares, strict=True)
+    ]
+    save_checkpoint(out, merged, {**record, "averaged": averaged})
+
+
+def _mean(name: str, states: Sequence[dict[str, Any]], shares: Sequence[float]) -> Tensor:
+    held = [(state[name], share) for state, share in zip(states, shares, strict=True) if name in state]
+    total = sum(share for _, share in held)
+    mean: Tensor = sum(value.float() * (share / total) for value, share in held)
+    return mean.to(held[0][0].dtype)
