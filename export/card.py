@@ -28,6 +28,14 @@ TRACED = (
     "CC0 people with photographic skins, in rooms under area lamps."
 )
 STARTED = " Training started from other weights of this network (checkpoint SHA-256 `{sha256}`)."
+AVERAGED = (
+    " The weights are the average of {count} checkpoints of this training history, with shares of {shares}; the epochs "
+    "below are those of the first."
+)
+COMPARED = (
+    " Embeddings of both streams' deep features are compared as well: the score is the probability of a live face times "
+    "the probability that both images show one moment."
+)
 TAUGHT = (
     "The RGB stream was also trained to reproduce the class probabilities and features of `{name}` (SHA-256 "
     "`{sha256}`), an RGB anti-spoofing network that its authors trained on real people. Only the trained weights hold "
@@ -141,11 +149,13 @@ def rendered(training: dict[str, Any], species: str) -> str:
     tables = tables_of(training["recipe"]["data"]["train"])
     weights = [table.get("weight", 1.0) for table in tables]
     traced = sum(w for w, table in zip(weights, tables, strict=True) if table.get("dataset") == "pathtraced")
-    start = training.get("started_from")
+    start, averaged = training.get("started_from"), training.get("averaged")
+    shares = [f"{entry['share']:g}" for entry in averaged or ()]
     return RENDERED.format(
         species=species,
         traced=TRACED.format(share=traced / sum(weights)) if traced else "",
-        start=STARTED.format(sha256=start) if start else "",
+        start=(STARTED.format(sha256=start) if start else "")
+        + (AVERAGED.format(count=len(shares), shares=", ".join(shares)) if shares else ""),
     )
 
 
@@ -169,6 +179,7 @@ def model_card(manifest: Manifest) -> str:
         second=manifest.modalities[1],
         width=network["width"],
         maps=network["maps"],
+        compared=COMPARED if network.get("match") else "",
         size=manifest.crop.size,
         context=f"{1 + 2 * manifest.crop.margin:.1f}",
         teacher=taught_by(training),

@@ -39,3 +39,18 @@ def test_a_manifest_without_them_is_as_valid_and_its_card_is_silent() -> None:
     card = model_card(manifest_of(without_mismatches()))
     assert "| BPCER |" in card
     assert "pair_mismatch" not in card
+
+
+def test_the_card_says_whether_weights_were_averaged_and_streams_compared() -> None:
+    data = without_mismatches()
+    training = data["training"]
+    training["averaged"] = [{"sha256": "0" * 64, "share": 0.75}, {"sha256": "1" * 64, "share": 0.25}]
+    training["recipe"]["network"]["match"] = 64
+    card = model_card(manifest_of(data))
+    assert "the average of 2 checkpoints of this training history, with shares of 0.75, 0.25" in card
+    assert "both images show one moment" in card
+    del training["averaged"]
+    training["recipe"]["network"]["match"] = 0
+    plain = model_card(manifest_of(data))
+    assert "average of" not in plain
+    assert "both images show one moment" not in plain
