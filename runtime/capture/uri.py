@@ -1,9 +1,9 @@
 """The address of a camera: ``scheme:path?option=value&option=value``.
 
 Options follow the last question mark. An address whose path contains question marks therefore needs another one after
-the path, even without options: ``opencv:rtsp://host/stream?channel=1?``. In a GStreamer pipeline, a question mark
-before a space or an exclamation mark belongs to the pipeline. Percent-encoding is decoded, except in pipelines and
-network addresses.
+the path, even without options: ``opencv:rtsp://host/stream?channel=1?``. In a GStreamer pipeline, the last question
+mark belongs to the pipeline if a space or an exclamation mark occurs anywhere after it. Percent-encoding is decoded,
+except in pipelines and network addresses.
 """
 
 from __future__ import annotations

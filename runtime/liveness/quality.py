@@ -63,8 +63,8 @@ class QualityLimits:
     min_ir_deviation: float = 3
     """Minimum standard deviation of the IR crop: a lens cover, a wall or a disconnected sensor gives a flat image."""
     max_copied: float = 0.94
-    """Maximum of `runtime.liveness.grey_copy.copy_correlation`. Set on simulated cameras of family A and tested on
-    family B: docs/decisions.md."""
+    """Maximum of `runtime.liveness.grey_copy.copy_correlation`. Set above the values of simulated people in front of
+    both camera families, and tested on other people: docs/decisions.md."""
     max_ir_ambient: float = 120
     """Maximum mean of the IR crop with the illuminator off. According to field reports, IR faces are unreliable above
     it."""

@@ -31,7 +31,9 @@ from service.process.systemd import Notifier
 
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML); default: ADSN_CONFIG.")]
 Secrets = Annotated[Path | None, typer.Option(help="Folder with one file per secret; default: systemd's credentials.")]
-Host = Annotated[str | None, typer.Option(help="Address to listen on; any but loopback needs an API key.")]
+Host = Annotated[
+    str | None, typer.Option(help="Address to listen on; any but loopback needs keys or client certificates.")
+]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free port.")]
 Precision = Annotated[str | None, typer.Option(help="Precision of the model: int8 or fp32.")]
 Rig = Annotated[str | None, typer.Option(help="synthetic: attach simulated cameras.")]

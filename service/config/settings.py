@@ -134,7 +134,9 @@ class TlsSettings(Section):
 class Settings(Section):
     """Settings of the HTTP service."""
 
-    host: HostName = Field(default="127.0.0.1", description="Address to listen on; any but loopback needs an API key.")
+    host: HostName = Field(
+        default="127.0.0.1", description="Address to listen on; any but loopback needs keys or client certificates."
+    )
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 picks a free port.")
     bundle: Path = Field(default_factory=default_bundle, description="Model folder.")
     bundle_key: Path | None = Field(

@@ -84,7 +84,7 @@ class RelayPulse:
     """Timing of the relay pulse. It has no clock: all times are nanoseconds of the caller's clock.
 
     Each ``live`` opens the door for ``length_ns``. A further ``live`` while the door is open extends the pulse, but not
-    beyond ``longest_ns`` after the door opened. Afterwards the line stays locked for ``rest_ns``.
+    beyond ``longest_ns`` after the door opened. After every pulse the line stays locked for ``rest_ns``.
     """
 
     length_ns: int

@@ -62,7 +62,7 @@ class Staged:
         credentials.mkdir(parents=True)
         shutil.copy(etc / "device.pem", credentials / "device.pem")
         save_geometry(rig_geometry(), etc / "rig.json")
-        for place in ("var/log/adsn-kiosk", "var/lib/adsn", "opt/models", "usr/local/bin"):
+        for place in ("var/log/adsn-kiosk", "var/log/adsn-serve", "opt/models", "usr/local/bin"):
             (self.root / place).mkdir(parents=True)
         self.model = self.root / "opt" / "models" / "scrfd_500m_kps.onnx"
         self.model.write_bytes(scrfd())

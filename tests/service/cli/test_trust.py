@@ -159,39 +159,41 @@ def block(language: str, starting: str) -> str:
     return next(block for block in found if block.startswith(starting))
 
 
-def cases(private: Path) -> list[tuple[str, str, bool]]:
-    """Return tokens, the nonce each was requested with, and whether each must be accepted."""
+def cases(private: Path) -> list[tuple[str, str, str, bool]]:
+    """Return tokens, the nonce and the device that the verifier expects, and whether each token must be accepted."""
     attester, now = Attester(Signer(private), "gate-3"), int(time.time())
     token = attester.attest(answer(), "n-1", now)
     head, claims, signature = token.split(".")
     other = attester.attest(answer("spoof"), "n-1", now)
     return [
-        (token, "n-1", True),
-        (token, "n-2", False),
-        (f"{head}.{other.split('.')[1]}.{signature}", "n-1", False),
-        (f"{head}.{claims}.", "n-1", False),
-        (attester.attest(answer(), "n-1", now - 3600), "n-1", False),
-        (attester.attest(answer(), "n-1", now + 3600), "n-1", False),
-        (attester.signer.sign("adsn-audit+jws", {"decision": "live"}), "n-1", False),
+        (token, "n-1", "gate-3", True),
+        (token, "n-2", "gate-3", False),
+        (token, "n-1", "gate-4", False),
+        (f"{head}.{other.split('.')[1]}.{signature}", "n-1", "gate-3", False),
+        (f"{head}.{claims}.", "n-1", "gate-3", False),
+        (attester.attest(answer(), "n-1", now - 3600), "n-1", "gate-3", False),
+        (attester.attest(answer(), "n-1", now + 3600), "n-1", "gate-3", False),
+        (attester.signer.sign("adsn-audit+jws", {"decision": "live"}), "n-1", "gate-3", False),
     ]
 
 
 def test_the_python_that_the_page_shows(keys: tuple[Path, Path]) -> None:
     scope: dict[str, Any] = {}
     exec(block("python", "import base64"), scope)
-    for token, nonce, good in cases(keys[0]):
+    for token, nonce, device, good in cases(keys[0]):
         if good:
-            assert scope["verify"](token, keys[1].read_bytes(), nonce)["decision"] == "live"
+            assert scope["verify"](token, keys[1].read_bytes(), nonce, device)["decision"] == "live"
         else:
             with pytest.raises((ValueError, InvalidSignature)):
-                scope["verify"](token, keys[1].read_bytes(), nonce)
+                scope["verify"](token, keys[1].read_bytes(), nonce, device)
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 def test_the_javascript_that_the_page_shows(keys: tuple[Path, Path]) -> None:
     script = block("js", "const crypto") + (
         "const [cases, pem] = JSON.parse(require('node:fs').readFileSync(0, 'utf8'));"
-        "const found = cases.map(([token, nonce]) => { try { return verify(token, pem, nonce).decision === 'live'; }"
+        "const found = cases.map(([token, nonce, device]) => {"
+        " try { return verify(token, pem, nonce, device).decision === 'live'; }"
         " catch { return false; } });"
         "console.log(JSON.stringify(found));"
     )
@@ -204,4 +206,4 @@ def test_the_javascript_that_the_page_shows(keys: tuple[Path, Path]) -> None:
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [good for _, _, good in given]
+    assert json.loads(done.stdout) == [good for _, _, _, good in given]
