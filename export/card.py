@@ -33,8 +33,8 @@ AVERAGED = (
     "below are those of the first."
 )
 COMPARED = (
-    " Embeddings of both streams' deep features are compared as well: the score is the probability of a live face times "
-    "the probability that both images show one moment."
+    " Embeddings of both streams' deep features are compared as well: the score is the probability of a live face "
+    "times the probability that both images show one moment."
 )
 TAUGHT = (
     "The RGB stream was also trained to reproduce the class probabilities and features of `{name}` (SHA-256 "
