@@ -2,7 +2,8 @@
 
 Run ``python -m docs.make.people`` after a change of the path tracer. It needs the extra ``render`` and MakeHuman's
 data, and takes about 15 minutes on one core. The people were not used in any training. They were chosen by eye for
-large, well-lit faces, without looking at scores.
+large, well-lit faces, without looking at scores. The shipped pairs were made with version 1 of the path tracer; later
+versions give other people, so choose again.
 """
 
 from __future__ import annotations
