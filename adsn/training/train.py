@@ -1,4 +1,4 @@
-"""Training: turn a recipe into a checkpoint and a record of the run. Resumable after any epoch."""
+"""Train a network: turn a recipe into a checkpoint and a record of the run. A run can resume after any epoch."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ Report = Callable[[str, dict[str, float]], None]
 
 
 class Trainer:
-    """Trains one network.
+    """Trainer of one network.
 
     Deterministic for one machine and thread count: every random draw follows from the recipe's seed and the epoch, so a
     resumed run equals an uninterrupted one bit for bit.
@@ -157,7 +157,8 @@ class Trainer:
         if network.config == self.network.config:
             self.network.load_state_dict(network.state_dict())
         else:
-            # The comparison of the streams is new, or left out: everything else starts from the weights.
+            # The two networks differ in the comparison of the streams: one lacks it, or its width differs. Load all
+            # other weights.
             weights = {k: v for k, v in network.state_dict().items() if not k.startswith("matching.")}
             self.network.load_state_dict(weights, strict=False)
         self.network.share_phases()
@@ -174,7 +175,7 @@ class Trainer:
         ]
 
     def batches(self, epoch: int) -> Iterator[tuple[AugmentedBatch, Counterparts]]:
-        """Yield the shuffled, augmented batches of an epoch, and which of their images belong together.
+        """Yield the shuffled, augmented batches of an epoch, each with its `Counterparts`.
 
         Every process draws the same order and takes its share of each batch.
         """
