@@ -80,8 +80,9 @@ def create_app(
 
     ``load``: opens the pipeline; called in a thread. ``on_failure``: called with the exception if that fails. ``feed``:
     an attached rig, which the caller starts and closes. The other arguments are for programs that embed the
-    application; by default they are created here. ``hub``: for events. ``health``: if given, the program reports the
-    conditions of the cameras itself. ``trail``: signing and audit log; if given, the program closes it.
+    application; by default they are created here. ``hub``: distributes the events. ``health``: if given, the
+    program reports the conditions of the cameras itself. ``trail``: signing and audit log; if given, the program closes
+    it.
 
     Raises:
         ConfigError: a key, the store or the audit log cannot be used.

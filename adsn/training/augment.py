@@ -19,14 +19,16 @@ from torch.nn import functional as F
 class AugmentConfig:
     """Settings of the augmentation.
 
-    Probabilities per sample: ``drop`` of one modality, ``dark`` (RGB near black), ``blur``, ``erase``, ``copy_grey``
-    (see `copied_grey`). Strengths: ``gain`` and ``tint`` as fractions, ``noise`` in 8-bit steps.
+    Probabilities per sample: ``drop`` (for each of the two modalities; never both), ``dark`` (RGB near black),
+    ``blur``, ``erase``, ``copy_grey`` (see `copied_grey`). Strengths: ``gain`` and ``tint`` as fractions, ``noise`` in
+    8-bit steps.
 
-    ``gamma`` and ``level``: largest factor on the tone curve and on the brightness; 1 turns them off. ``shading``:
-    strength of a smooth illumination gradient over the crop. ``filter``, ``coarse``, ``border``: probability of a
-    random 3×3 filter, of a lower resolution, and of a black border as at a frame's edge. ``warp``: largest shift and
-    change of size (fractions), and ``turn``: largest rotation (radians), the same in both modalities. ``mismatch``: see
-    `mismatched`. ``other_moment``: probability that the second image of a bona fide pair is replaced by one of the same
+    ``gamma``: largest exponent of the tone curve. ``level``: largest factor on the brightness. 1 turns either off.
+    ``shading``: strength of a smooth illumination gradient over the crop. ``filter``, ``coarse``, ``border``:
+    probability of a random 3×3 filter, of a lower resolution, and of a black border as at a frame's edge. ``warp``:
+    largest shift and change of size (fractions), and ``turn``: largest rotation (radians), the same in both modalities.
+    ``mismatch``: see `mismatched`.
+    ``other_moment``: probability that the second image of a bona fide pair is replaced by one of the same
     person in another pose. ``sibling``: largest share of the bona fide pairs that get a sibling in their batch, which
     is a pair of the same person in another pose. For both see `adsn.training.moments`.
 

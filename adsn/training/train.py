@@ -71,7 +71,8 @@ class TrainingProgress:
 def sampling_weights(pairs: ArrayPairs, balance: str) -> Tensor | None:
     """Return the probability of drawing each pair, unnormalised, or None if each pair is drawn once an epoch.
 
-    ``balance``: see `adsn.training.recipe.TrainSection`. Mixed sources are drawn in proportion to their weights.
+    ``balance``: see `adsn.training.recipe.TrainSection`. With mixed sources, the weight of a pair is multiplied by
+    its chance in the mixture (`MixedArrays.chances`).
     """
     shares = torch.from_numpy(pairs.chances()) if isinstance(pairs, MixedArrays) else None
     if balance == "none":
@@ -191,7 +192,7 @@ class Trainer:
         moments = np.random.default_rng([self.recipe.train.seed, epoch, self.world.rank])
         first, second = (self.train_set.arrays[m] for m in self.modalities)
         for step in range(self.steps_per_epoch):
-            # Sorted within the batch: the memory-mapped file is then read forwards.
+            # Sort within the batch, so that the memory-mapped file is read mostly forwards.
             drawn = order[step * size : (step + 1) * size][self.world.rank :: self.world.size]
             chosen = np.sort(self.moments.with_siblings(drawn, config.sibling, moments))
             partners, swapped = self.moments.swapped(chosen, config.other_moment, moments)

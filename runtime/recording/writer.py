@@ -46,8 +46,8 @@ CHUNK = 8 << 20
 killed, the chunk in progress and the items in the queue are lost. A power failure can also lose chunks that the system
 has not yet written to the disk, because the file is synchronised (fsync) only at the end."""
 QUEUE = 64
-"""Maximum number of frames waiting for the disk. Any more are left out of the recording and counted, so that the rig
-never waits."""
+"""Maximum number of frames and pairs waiting for the disk. Any more are left out of the recording and counted, so that
+the rig never waits."""
 MIN_FREE = 1 << 30
 """Minimum free disk space in bytes. Below it the recording ends, before the disk is full."""
 PAIR_SCHEMA = json.dumps(

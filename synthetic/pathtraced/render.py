@@ -34,7 +34,8 @@ DEPTH_OF_PATHS, DEPTH_FROM_FLASH = 4, 3
 """Maximum path length in segments. Paths from the flash may be shorter, because its light is faint after a reflection
 by a wall."""
 SCREEN_SHARE = 0.15
-"""Share of paths sent to a screen, which is mostly seen directly."""
+"""Weight with which paths are sent to a screen; the weights of all lamps together are about 1. It is low because a
+screen is mostly seen directly."""
 GLINT = 8.0
 """Maximum ratio of a single pixel to its surroundings."""
 CLEAR_GLINT = 2.0
@@ -161,8 +162,10 @@ def _scene(mi: Any, stage: Stage, window: Window, band: Band) -> dict[str, Any]:
 
 
 def _shares(ambient: Bands, lamps: list[Lamp], band: Band) -> list[float]:
-    """Return the share of paths for the surroundings and each lamp: roughly the share of light that each gives the
-    subject."""
+    """Return the weights with which paths are sent to the surroundings and to each lamp.
+
+    Each is roughly the share of light that the surroundings or the lamp give the subject.
+    """
 
     def mean(bands: Bands) -> float:
         return float(np.mean(bands[:3])) if band == "rgb" else bands[3]
@@ -305,7 +308,7 @@ def _mesh(mi: Any, part: FigurePart, properties: Any) -> Any:
 
 
 def _matter(mi: Any, matter: Matter, band: Band) -> dict[str, Any]:
-    """Return matter in one common structure, so that a compiled kernel serves many scenes."""
+    """Return matter in one of two structures, with or without a mask, so that a compiled kernel serves many scenes."""
     albedo = matter.albedo
     if isinstance(albedo, tuple):
         texture = np.tile(np.array(albedo, np.float32), (2, 2, 1))
