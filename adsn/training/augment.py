@@ -27,10 +27,9 @@ class AugmentConfig:
     ``shading``: strength of a smooth illumination gradient over the crop. ``filter``, ``coarse``, ``border``:
     probability of a random 3×3 filter, of a lower resolution, and of a black border as at a frame's edge. ``warp``:
     largest shift and change of size (fractions), and ``turn``: largest rotation (radians), the same in both modalities.
-    ``mismatch``: see `mismatched`.
-    ``other_moment``: probability that the second image of a bona fide pair is replaced by one of the same
-    person in another pose. ``sibling``: largest share of the bona fide pairs that get a sibling in their batch, which
-    is a pair of the same person in another pose. For both see `adsn.training.moments`.
+    ``mismatch``: see `mismatched`. ``other_moment``: probability that the second image of a bona fide pair is replaced
+    by one of the same person in another pose. ``sibling``: largest share of the bona fide pairs that get a sibling in
+    their batch, which is a pair of the same person in another pose. For both see `adsn.training.moments`.
 
     The ranges exceed those of any one camera, so that the network learns no camera's tone curve or sharpness.
     """
