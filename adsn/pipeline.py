@@ -44,7 +44,7 @@ class ColourOrderWarning(UserWarning):
 class Result:
     """The decision on one pair, and its basis.
 
-    Only ``decision == "live"`` may open anything, which is what `is_live` checks.
+    Grant access only if ``decision`` is ``"live"``; `is_live` checks that.
 
     ``score``: score of the network, 0 (attack) to 1 (bona fide), regardless of the quality gates. ``threshold``: lowest
     score that is live. ``reasons``: stable codes that explain ``spoof`` and ``uncertain``. ``stream_scores``: modality

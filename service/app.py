@@ -1,4 +1,4 @@
-"""The HTTP application: create its components and pass each route the ones that it uses."""
+"""Create the HTTP application: its components, and its routes, each with the components that it uses."""
 
 from __future__ import annotations
 
@@ -80,8 +80,9 @@ def create_app(
 
     ``load``: opens the pipeline; called in a thread. ``on_failure``: called with the exception if that fails. ``feed``:
     an attached rig, which the caller starts and closes. The other arguments are for programs that embed the
-    application; by default they are created here. ``hub``: for events. ``health``: if given, the program reports the
-    conditions of the cameras itself. ``trail``: signing and audit log; if given, the program closes it.
+    application; by default they are created here. ``hub``: distributes the events. ``health``: if given, the
+    program reports the conditions of the cameras itself. ``trail``: signing and audit log; if given, the program closes
+    it.
 
     Raises:
         ConfigError: a key, the store or the audit log cannot be used.
@@ -134,7 +135,10 @@ def components_of(app: FastAPI) -> AppComponents:
 def _events(
     hub: EventHub | None, model: ActiveModel, feed: PairFeed | None, expose_score: bool
 ) -> tuple[EventHub | None, tuple[Callable[[], None], ...]]:
-    """Return the hub of the events, which a rig's watch feeds unless the caller does, and what ends them."""
+    """Return the event hub, or None without a rig, and the functions that stop the events.
+
+    If the caller passes no hub, a `RigWatch` feeds the new one.
+    """
     if hub is not None:
         return hub, (hub.close,)
     if feed is None:

@@ -67,7 +67,7 @@ def dye_print_nir(colour: Array, paper: float, residual: float, black: float) ->
     """Return the NIR reflectance of a dye-ink print of ``colour`` (linear RGB [H, W, 3]) on matte paper, [H, W].
 
     Cyan, magenta and yellow dyes are nearly transparent beyond 750 nm and leave a ``residual`` (0 to 0.1); only the
-    carbon black that printers add in the darkest tones (below a tenth of white) absorbs, by ``black``.
+    carbon black that printers add in the darkest tones (below 0.08 of white) absorbs, by ``black``.
     """
     luminance = colour @ np.full(3, 1 / 3, np.float32)
     carbon = np.clip((0.08 - luminance) / 0.08, 0, 1)
@@ -86,16 +86,19 @@ def vinyl_print_nir(picture_nir: Array, luminance: Array, paper: float, black: f
     """Return the NIR reflectance of a print whose pigments are visible in IR, [H, W].
 
     Eco-solvent and pigment inks on vinyl keep a face's contrast at 850 nm; in field reports a brightness test accepted
-    such banners as people in 69 of 70 trials. ``own``: weight of an infrared picture against the colour picture's
-    luminance; ``black``: absorption of its darkest tone (0.8 to 0.95).
+    such banners as people in 69 of 70 trials. ``own``: weight of ``picture_nir``, an infrared picture, in the printed
+    tones; the rest is ``luminance``, that of the colour picture. ``black``: absorption of the darkest tone (0.8 to
+    0.95).
     """
     tone = np.clip(own * picture_nir + (1 - own) * luminance, 0, 1)
     return np.asarray(paper * (1 - black * (1 - tone)), np.float32)
 
 
 def mask_nir(rng: np.random.Generator, *, skin_like: bool) -> float:
-    """Draw the NIR reflectance of a mask's matter: 0.35 to 0.75 for resin; for silicone the upper part of that range,
-    which includes skin; never a fixed offset from skin."""
+    """Draw the NIR reflectance of a mask's material: 0.35 to 0.75 for resin, and 0.5 to 0.75 for silicone.
+
+    Both ranges overlap with that of skin, so a mask never differs from skin by a fixed amount.
+    """
     return float(rng.uniform(0.5, 0.75) if skin_like else rng.uniform(0.35, 0.75))
 
 
@@ -103,8 +106,8 @@ CLEAR_PLASTIC_INDEX = (1.585, 1.569)
 """Refractive index of polycarbonate at 588 and 850 nm (Sultanova, Kasarova and Nikolov, "Dispersion properties of
 optical polymers", Acta Physica Polonica A 116, 2009); that of PETG is 1.57, of acrylic 1.49."""
 CLEAR_PLASTIC_LOSS = 0.01
-"""Share of light lost per mm of clear sheet, visible or at 850 nm: polymers without dye absorb first beyond 1100 nm, at
-the overtones of C-H bonds."""
+"""Share of light lost per mm of clear sheet, visible or at 850 nm. Polymers without dye begin to absorb only beyond
+1100 nm, at the overtones of C-H bonds."""
 
 
 def fresnel_reflectance(cosine: Array, index: float) -> Array:

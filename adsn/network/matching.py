@@ -1,4 +1,4 @@
-"""Do both images show one moment? One embedding per stream, compared by cosine.
+"""Compare the images of a pair: do they show one moment? Each stream gives an embedding; their cosine is compared.
 
 Each image of a replaced or frozen stream shows a live face by itself. Only the comparison tells: head pose, gaze,
 expression and outline agree in two images of one moment and differ in any others. The embeddings are trained as CLIP's
@@ -14,17 +14,18 @@ from torch.nn import functional as F
 SQUEEZED = 24
 """Channels that are kept of the deep features before their positions are flattened."""
 STEEPNESS = 10.0
-"""Factor on the logit. A few parameters decide it; with the factor, they move as fast as it has to."""
+"""Factor on the logit. Few parameters set its scale, and the optimiser moves them slowly. The factor compensates."""
 START_GAIN = 1.5
 START_OFFSET = 0.9
-"""A cosine of 0.6 leaves the question open at first."""
+"""Initial gain and offset. With them, a cosine of 0.6 gives a logit of 0: neither a match nor a mismatch."""
 
 
 class Matching(nn.Module):
     """Compare the deep features of two streams [N, C, h, w], with their positions, in ``width`` dimensions.
 
-    The result is a logit: steepness · (gain · cosine + the doubt of each stream). A stream raises its doubt where its
-    image shows nothing to compare, such as an RGB image in darkness; the pair is then left to the liveness head.
+    The result is a logit: steepness · (gain · cosine + the doubts of both streams). Doubt counts in favour of a match.
+    A stream raises it where its image shows nothing to compare, such as an RGB image in darkness. The match probability
+    is then near 1, and the liveness head alone decides.
     """
 
     def __init__(self, channels: int, grid: int, width: int) -> None:

@@ -94,8 +94,8 @@ class Outputs(NamedTuple):
 
     ``logit`` [N]: of a live face; ``stream_logits`` [N, 2]; ``attention`` [N, 2, M, h, w], each value 0 to 1;
     ``parts`` [N, 2, M, C]: one L2-normalised feature per attention map; ``streams`` [N, 2, F]: input of each stream's
-    own head; ``match`` [N]: logit of both images showing one moment; ``embeddings`` [N, 2, D]: what it compares. The
-    last two are None in a network that does not compare.
+    own head; ``match`` [N]: logit that both images show one moment; ``embeddings`` [N, 2, D]: the embeddings whose
+    cosine enters it. The last two are None in a network that does not compare its streams.
     """
 
     logit: Tensor
@@ -131,7 +131,7 @@ class BasicBlock(nn.Module):
 
 
 def residual_layer(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    """One ResNet18 stage: [N, in, H, W] → [N, out, H/stride, W/stride]."""
+    """Return one ResNet18 stage: [N, in, H, W] → [N, out, H/stride, W/stride]."""
     blocks = [BasicBlock(inputs, outputs, stride)]
     blocks += [BasicBlock(outputs, outputs, 1) for _ in range(BLOCKS_PER_LAYER - 1)]
     return nn.Sequential(*blocks)
@@ -140,8 +140,8 @@ def residual_layer(inputs: int, outputs: int, stride: int) -> nn.Sequential:
 class InputLayer(nn.Module):
     """Convert camera values, NHWC, to network values, NCHW.
 
-    RGB and IR: uint8 → (v − 128) / 128. Both constants are powers of two, so that the 8-bit quantised input equals the
-    camera value and INT8 loses nothing here. Depth: float32 mm → surface normals.
+    RGB and IR: uint8 → (v − 128) / 128. With scale 1/128 and zero point 128, the quantised input is the camera's byte
+    itself, so INT8 loses nothing here. Depth: float32 mm → surface normals.
     """
 
     def __init__(self, modality: str) -> None:
@@ -149,7 +149,7 @@ class InputLayer(nn.Module):
         self.normals = SurfaceNormals() if modality == "depth" else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """uint8 or float32 [N, S, S, C] → float32 [N, C', S, S]."""
+        """Convert uint8 or float32 [N, S, S, C] to float32 [N, C', S, S]."""
         x = x.to(torch.float32).permute(0, 3, 1, 2)
         return (x - 128.0) * (1.0 / 128.0) if self.normals is None else self.normals(x)
 
@@ -166,7 +166,7 @@ class Stream(nn.Module):
         self.layer3 = residual_layer(2 * width, 4 * width, 2)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """[N, C', S, S] → fine [N, 2w, S/8, S/8] and deep [N, 4w, S/16, S/16]."""
+        """Map [N, C', S, S] to fine [N, 2w, S/8, S/8] and deep [N, 4w, S/16, S/16]."""
         x = F.max_pool2d(F.relu(self.bn(self.stem(x))), 3, 2, 1)
         fine = self.layer2(self.layer1(x))
         return fine, self.layer3(fine)
@@ -177,7 +177,7 @@ class Attention(nn.Module):
 
     The maps are computed from deep features, which tell parts of a face apart. They are applied as weights to fine
     features, which still resolve a print's dots. A 1×1 convolution gives four values per deep cell, unfolded to 2×2.
-    With ``maps_from`` 2 they come from the fine features themselves.
+    With ``maps_from`` 2, a 1×1 convolution computes the maps from the fine features instead.
 
     The four values of a cell are equal (`share_phases`). Otherwise maps that must not overlap divide the corners of
     every cell among themselves instead of the face, and each becomes a meaningless grid of dots.
@@ -217,7 +217,7 @@ class BilinearAttentionPooling(nn.Module):
         self.maps, self.channels, self.cells = maps, channels, cells
 
     def forward(self, features: Tensor, maps: Tensor) -> Tensor:
-        """Features [N, C, h, w], maps [N, M, h, w] → [N, M, C], each part of L2 norm 1."""
+        """Pool features [N, C, h, w] with maps [N, M, h, w] to parts [N, M, C], each of L2 norm 1."""
         flat_maps = maps.reshape(-1, self.maps, self.cells)
         flat_features = features.reshape(-1, self.channels, self.cells)
         weights = flat_maps / (flat_maps.sum(2, keepdim=True) + 1e-3)

@@ -1,7 +1,7 @@
 """Augmentation: change a batch as a rig, a room or a fault would.
 
-Takes uint8 batches and returns uint8, the format of camera frames, so that the network never trains on values that
-no camera can produce.
+RGB and IR batches stay uint8, the format of camera frames, so that the network never trains on values that no camera
+can produce. Depth stays float32 millimetres.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from torch.nn import functional as F
 class AugmentConfig:
     """Settings of the augmentation.
 
-    Probabilities per sample: ``drop`` of one modality, ``dark`` (RGB near black), ``blur``, ``erase``, ``copy_grey``
-    (see `copied_grey`). Strengths: ``gain`` and ``tint`` as fractions, ``noise`` in 8-bit steps.
+    Probabilities per sample: ``drop`` (for each of the two modalities; never both), ``dark`` (RGB near black),
+    ``blur``, ``erase``, ``copy_grey`` (see `copied_grey`). Strengths: ``gain`` and ``tint`` as fractions, ``noise`` in
+    8-bit steps.
 
-    ``gamma`` and ``level``: largest factor on the tone curve and on the brightness; 1 turns them off. ``shading``:
-    strength of a smooth illumination gradient over the crop. ``filter``, ``coarse``, ``border``: probability of a
-    random 3×3 filter, of a lower resolution, and of a black border as at a frame's edge. ``warp``: largest shift and
-    change of size (fractions), and ``turn``: largest rotation (radians), the same in both modalities. ``mismatch``: see
-    `mismatched`. ``other_moment``: probability of a second image of the same person in another pose. ``sibling``: share
-    of the bona fide pairs that are followed by a pair of the same person in another pose. For both see
-    `adsn.training.moments`.
+    ``gamma``: largest exponent of the tone curve. ``level``: largest factor on the brightness. 1 turns either off.
+    ``shading``: strength of a smooth illumination gradient over the crop. ``filter``, ``coarse``, ``border``:
+    probability of a random 3×3 filter, of a lower resolution, and of a black border as at a frame's edge. ``warp``:
+    largest shift and change of size (fractions), and ``turn``: largest rotation (radians), the same in both modalities.
+    ``mismatch``: see `mismatched`. ``other_moment``: probability that the second image of a bona fide pair is replaced
+    by one of the same person in another pose. ``sibling``: largest share of the bona fide pairs that get a sibling in
+    their batch, which is a pair of the same person in another pose. For both see `adsn.training.moments`.
 
     The ranges exceed those of any one camera, so that the network learns no camera's tone curve or sharpness.
     """
@@ -71,19 +72,20 @@ class AugmentedBatch(NamedTuple):
 
     @property
     def comparable(self) -> Tensor:
-        """Bool [N]: pairs of one moment, neither of whose images is blank or black."""
+        """Bool [N]: bona fide pairs of one moment in which both images show something (see `BLACK`)."""
         bright = torch.stack([image.float().mean((1, 2, 3)) >= BLACK for image in (self.first, self.second)])
         return (self.matches == 1) & bright.all(0)
 
 
 BLACK = 8.0
-"""Mean below which an image shows too little to compare or to teach from: of 255, or mm of depth."""
+"""Mean value below which an image shows too little to be compared, or to be used for distillation. In 8-bit steps for
+RGB and IR, in mm for depth."""
 MIRRORED, TWISTED = 0.1, 0.25
 """Shares of mismatched pairs whose second image is the same person's, mirrored or twisted."""
 
 
 def blank(batch: Tensor, chosen: Tensor) -> Tensor:
-    """Set the chosen samples to zero, of [N, S, S, C]."""
+    """Set the chosen samples of a batch [N, S, S, C] to zero."""
     return batch * (~chosen).to(batch.dtype)[:, None, None, None]
 
 
@@ -200,9 +202,9 @@ def mismatched(
 ) -> tuple[Tensor, Tensor]:
     """Replace the second image of some bona fide pairs by a wrong one → ``second``, and bool [N]: the pairs chosen.
 
-    The wrong image is another person's, or the same person's mirrored or twisted. Each image alone shows a live face;
+    The wrong image is that of another pair, or the pair's own, mirrored or twisted. Each image alone shows a live face;
     together they are an attack, as when one camera's stream is injected. ``free`` bool [N]: pairs that may be chosen.
-    ``source`` int64 [N]: people are exchanged within a source only, because a difference between renderers or cameras
+    ``source`` int64 [N]: images are exchanged within a source only, because a difference between renderers or cameras
     would be too easy a cue.
     """
     candidates = free & (label == 1)
@@ -211,7 +213,7 @@ def mismatched(
     other = torch.arange(len(label))
     for one in torch.unique(source):
         people = torch.nonzero(candidates & (source == one)).flatten()
-        # In a random order, the next person is never the same one.
+        # Each pair gets the image of its neighbour in a random order, so never its own.
         order = people[torch.randperm(len(people), generator=generator)]
         other[order] = order.roll(1)
         if len(people) < 2:
@@ -223,9 +225,12 @@ def mismatched(
 
 
 def twisted(batch: Tensor, generator: torch.Generator) -> Tensor:
-    """Rotate and shift each image of [N, S, S, C] by more than two adjacent cameras ever differ."""
+    """Rotate each image of [N, S, S, C] by 7° to 20°, and shift and scale it at random.
+
+    The views of two adjacent cameras never differ by such a rotation.
+    """
     n = len(batch)
-    # Cameras 60 mm apart see a face differ by a few percent of its size, and not rotated in the image plane.
+    # Between cameras 60 mm apart, a face shifts by a few percent of its size and does not rotate in the image plane.
     angle = torch.rand(n, generator=generator) * 0.23 + 0.12
     angle = torch.where(torch.rand(n, generator=generator) < 0.5, angle, -angle)
     dx, dy = (torch.rand(2, n, generator=generator) * 0.3 - 0.15).unbind(0)
@@ -241,7 +246,7 @@ def twisted(batch: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def exposure(image: Tensor, config: AugmentConfig, generator: torch.Generator, *, dark: bool) -> Tensor:
-    """Change sharpness, gamma, gain, tint and noise, and darken some RGB samples to near black.
+    """Change sharpness, gamma, gain and tint, add noise, and with ``dark`` darken some samples to near black.
 
     uint8 [N, S, S, C] → the same.
     """
@@ -311,7 +316,7 @@ def augment(
     """Augment a batch of pairs.
 
     ``source`` int64 [N]: which of several mixed sets each pair comes from. ``swapped`` bool [N]: pairs whose second
-    image is of another moment already; their label says so.
+    image the caller has already replaced by one of another moment. The caller has labelled them attacks.
     """
     n = len(first)
     copied = torch.zeros(n, dtype=torch.bool) if swapped is None else swapped

@@ -53,7 +53,7 @@ class CentreLoss(nn.Module):
         self.register_buffer("centres", torch.zeros(2, 2, maps, channels))
 
     def forward(self, parts: Tensor, label: Tensor) -> Tensor:
-        """``parts`` [N, 2, M, C], ``label`` int64 [N] (1 bona fide, 0 attack) → scalar."""
+        """Return the loss, a scalar, of ``parts`` [N, 2, M, C] with ``label`` int64 [N] (1 bona fide, 0 attack)."""
         own = (parts - self.centres[label]).square().sum(3)
         other = (parts - self.centres[1 - label]).square().sum(3)
         slack = torch.where(label == ATTACK, self.attack_slack, 0.0)[:, None, None]
@@ -71,14 +71,16 @@ class CentreLoss(nn.Module):
 
 
 SHARPNESS = 15.0
-"""Factor on the cosines of embeddings before the softmax; about what the factor becomes when it is trained."""
+"""Factor on the cosines of embeddings before the softmax. It is fixed, close to the value that a trained
+factor reaches."""
 
 
 def contrastive_loss(embeddings: Tensor, matched: Tensor, contradicting: Tensor) -> Tensor:
     """Return the cross-entropy of finding each image's counterpart in the other modality, both ways (InfoNCE).
 
-    ``embeddings`` [N, 2, D] of L2 norm 1; ``matched`` bool [N]: pairs of one moment, which alone take part;
-    ``contradicting`` bool [N, N]: other pairs whose image cannot be the counterpart. 0 with fewer than two such pairs.
+    ``embeddings`` [N, 2, D] of L2 norm 1; ``matched`` bool [N]: pairs of one moment; only these take part.
+    ``contradicting`` bool [N, N]: where an image of one pair cannot be the counterpart of an image of another. The
+    loss is 0 with fewer than two matched pairs.
     """
     chosen = torch.nonzero(matched).flatten()
     if len(chosen) < 2:
@@ -91,7 +93,7 @@ def contrastive_loss(embeddings: Tensor, matched: Tensor, contradicting: Tensor)
 
 
 class Counterparts(NamedTuple):
-    """What is known of which images of a batch belong together.
+    """Known matches and contradictions between the images of a batch.
 
     ``matches`` int64 [N] and ``comparable`` bool [N]: see `adsn.training.augment.AugmentedBatch`. ``contradicting``
     bool [N, N]: see `adsn.training.moments.OtherMoments.contradicting`.
@@ -114,7 +116,7 @@ class LossWeights:
 
 
 class JointLoss(nn.Module):
-    """Binary cross-entropy of the score and of each stream's, plus the centre, overlap and match terms."""
+    """Binary cross-entropy of the fused score and of each stream's score, plus the centre, overlap and match terms."""
 
     def __init__(self, maps: int, channels: int, weights: LossWeights | None = None) -> None:
         super().__init__()
@@ -126,8 +128,9 @@ class JointLoss(nn.Module):
     ) -> tuple[Tensor, dict[str, float]]:
         """Return the total loss and its terms by name.
 
-        ``label`` int64 [N]; ``stream_weight`` float32 [N, 2]: 0 where modality dropout blanked that stream, which then
-        has nothing to learn from. ``counterparts``: needed by a network that compares its streams.
+        ``label`` int64 [N]; ``stream_weight`` float32 [N, 2]: 0 where a stream has nothing to learn, because modality
+        dropout blanked its image, or because the pair is a fake composed of images that look bona fide one by one.
+        ``counterparts``: needed by a network that compares its streams.
         """
         w = self.weights
         target = label.float() * (1 - 2 * w.label_smoothing) + w.label_smoothing

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from adsn.datasets.pairs import BONA_FIDE
 
 LEAST_DEG = 8.0
-"""Smallest angle between the two poses. Two cameras 40 mm apart see a face 300 mm away differ by up to 8° in yaw, so
-smaller angles would contradict real pairs."""
+"""Smallest angle between the two poses. Two cameras 40 mm apart see a face 300 mm away at yaws that differ by up to 8°.
+Poses closer than that could belong to one real pair."""
 MOST_DEG = 40.0
 POSE = ("yaw_deg", "pitch_deg", "roll_deg")
 MIRROR_SIGNS = np.array([-1.0, 1.0, -1.0])
@@ -20,7 +20,7 @@ MIRROR_SIGNS = np.array([-1.0, 1.0, -1.0])
 
 
 class OtherMoments:
-    """Bona fide samples of the same person in another pose, by sample.
+    """Index that finds, for a bona fide sample, other samples of the same person in another pose.
 
     ``rows``: a set's samples without images, see `adsn.datasets.cache.CachedPairs.rows`; samples without a known pose
     have no partner.
@@ -58,9 +58,10 @@ class OtherMoments:
         return new, changed
 
     def with_siblings(self, indices: NDArray[np.int64], share: float, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Return ``indices`` [N] with some bona fide samples replaced by another moment of the one before them.
+        """Return ``indices`` [N] with some bona fide samples replaced by siblings.
 
-        Up to ``share`` of the bona fide then have, in the same batch, an image of the same person that does not match.
+        The bona fide samples are taken two by two. With probability ``share``, the second is replaced by another sample
+        of the first one's person, in another pose. Up to ``share`` of the bona fide samples then have a sibling.
         """
         new = indices.copy()
         known = [at for at, index in enumerate(indices.tolist()) if index in self._person]

@@ -1,4 +1,4 @@
-"""Training: turn a recipe into a checkpoint and a record of the run. Resumable after any epoch."""
+"""Train a network: turn a recipe into a checkpoint and a record of the run. A run can resume after any epoch."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ class TrainingProgress:
 def sampling_weights(pairs: ArrayPairs, balance: str) -> Tensor | None:
     """Return the probability of drawing each pair, unnormalised, or None if each pair is drawn once an epoch.
 
-    ``balance``: see `adsn.training.recipe.TrainSection`. Mixed sources are drawn in proportion to their weights.
+    ``balance``: see `adsn.training.recipe.TrainSection`. With mixed sources, the weight of a pair is multiplied by
+    its chance in the mixture (`MixedArrays.chances`).
     """
     shares = torch.from_numpy(pairs.chances()) if isinstance(pairs, MixedArrays) else None
     if balance == "none":
@@ -91,7 +92,7 @@ Report = Callable[[str, dict[str, float]], None]
 
 
 class Trainer:
-    """Trains one network.
+    """Trainer of one network.
 
     Deterministic for one machine and thread count: every random draw follows from the recipe's seed and the epoch, so a
     resumed run equals an uninterrupted one bit for bit.
@@ -157,7 +158,8 @@ class Trainer:
         if network.config == self.network.config:
             self.network.load_state_dict(network.state_dict())
         else:
-            # The comparison of the streams is new, or left out: everything else starts from the weights.
+            # The two networks differ in the comparison of the streams: one lacks it, or its width differs. Load all
+            # other weights.
             weights = {k: v for k, v in network.state_dict().items() if not k.startswith("matching.")}
             self.network.load_state_dict(weights, strict=False)
         self.network.share_phases()
@@ -174,7 +176,7 @@ class Trainer:
         ]
 
     def batches(self, epoch: int) -> Iterator[tuple[AugmentedBatch, Counterparts]]:
-        """Yield the shuffled, augmented batches of an epoch, and which of their images belong together.
+        """Yield the shuffled, augmented batches of an epoch, each with its `Counterparts`.
 
         Every process draws the same order and takes its share of each batch.
         """
@@ -190,7 +192,7 @@ class Trainer:
         moments = np.random.default_rng([self.recipe.train.seed, epoch, self.world.rank])
         first, second = (self.train_set.arrays[m] for m in self.modalities)
         for step in range(self.steps_per_epoch):
-            # Sorted within the batch: the memory-mapped file is then read forwards.
+            # Sort within the batch, so that the memory-mapped file is read mostly forwards.
             drawn = order[step * size : (step + 1) * size][self.world.rank :: self.world.size]
             chosen = np.sort(self.moments.with_siblings(drawn, config.sibling, moments))
             partners, swapped = self.moments.swapped(chosen, config.other_moment, moments)

@@ -1,9 +1,10 @@
 """Keep one camera running: a thread opens it, reads it, detects failures and opens it again.
 
 A camera is ``closed`` at first, ``opening`` until the first frame, and then ``running``. It is ``stalled`` while it is
-open but sends no more frames, ``lost`` after a failure until the next attempt to open it, and ``closed`` again after it
-was stopped or a recording has ended. Each time it is opened, a new stream generation starts. Only the newest frames are
-kept. A thread that is blocked in a driver is abandoned and replaced, so that it cannot block anything else.
+open but sends no more frames, and ``lost`` after a failure until the next attempt to open it. It is ``closed`` again
+once it was stopped, or once the recording that it plays has ended. Each time it is opened, a new stream generation
+starts. Only the newest frames are kept. A thread that is blocked in a driver is abandoned and replaced, so that it
+cannot block anything else.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ STALL_S = 1.0
 """Time without a frame after which a camera counts as stalled. Only a camera at one frame/s or less has frame intervals
 this long, and no rig has such a camera."""
 REOPEN_S = 5.0
-"""Time without a usable frame after which a camera is opened again. The first frame may take as long."""
+"""Time without a usable frame after which a camera is opened again. This is also the limit for the first frame."""
 HANG_S = 15.0
 """Duration after which a call to open, read or close is considered hung. Opening some depth cameras takes seconds."""
 HUNG_THREADS = 3
 """Number of hung threads at which the camera is not opened again until one of them returns: each holds memory, and
 perhaps the device."""
 SETTLED_S = 10.0
-"""Minimum time from the opening of a camera to its failure for earlier failures to be forgotten. They lengthen the
-pause before the next attempt."""
+"""Minimum time from opening a camera to its failure after which the pause before the next attempt is short again. After
+earlier failures the pauses keep growing."""
 FPS_WINDOW = 64
 
 
@@ -47,9 +48,9 @@ FPS_WINDOW = 64
 class _ReaderRun:
     """One run of the camera's thread.
 
-    ``progress_ns``: start of the time in which the thread must make progress: when a driver call last returned, when
-    the closing of the camera began, or when the pause before the next attempt ends. ``abandoned``: whether the thread
-    was given up, because it hung or was told to end.
+    ``progress_ns``: time from which `HANG_S` counts. It is the time when a driver call last returned, when the closing
+    of the camera began, or when the pause before the next attempt ends. ``abandoned``: whether the supervisor has given
+    up the thread, because it hung or because the supervisor was closed.
     """
 
     progress_ns: int

@@ -18,8 +18,8 @@ from runtime.core.values import Box
 Scalar = TypeVar("Scalar", np.uint8, np.float32)
 
 PADDED_EDGE = 2048
-"""Edge in pixels up to which a square that extends beyond the image is zero-padded and then resized, which is exact.
-For larger squares only the part inside the image is resized, so that the memory used does not depend on the box."""
+"""Longest edge in pixels of a square that is zero-padded where it extends beyond the image, and then resized. This is
+exact. Of a larger square only the part inside the image is resized, so that memory use does not grow with the box."""
 FARTHEST = 1e9
 """Upper bound for the absolute value of box coordinates, in pixels."""
 
@@ -58,7 +58,7 @@ def crop(image: NDArray[Scalar], box: Box, rule: CropRule) -> NDArray[Scalar]:
     millimetres, where 0 means missing. It is resized by nearest sample, because averaging would invent surfaces between
     near and far ones.
 
-    The memory used depends on ``rule`` and on `PADDED_EDGE`, never on the box.
+    The memory used is bounded by the image, ``rule`` and `PADDED_EDGE`, whatever the box.
 
     Raises:
         InvalidFaceBox: the square lies outside the image, or the box has coordinates that are not finite or too large.
@@ -95,7 +95,7 @@ def _pasted(window: NDArray[Scalar], offset: tuple[int, int], side: int, size: i
     """Return the crop of a square of ``side`` pixels, given the part of it that lies inside the image.
 
     ``window``: that part. ``offset``: its position in the square (x, y). Each edge of the window is rounded to the
-    nearest pixel of the crop, so it is off by at most half a pixel.
+    nearest pixel of the crop, so it is off by at most half a pixel, or by one where no pixel would remain.
     """
     scale = size / side
     x0, y0 = (min(round(start * scale), size - 1) for start in offset)

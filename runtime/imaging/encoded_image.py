@@ -41,11 +41,11 @@ class EncodedImage:
         return self.info.height, self.info.width
 
     def reduction(self, most: float) -> int:
-        """Return the largest reduction up to ``most`` that divides both edges without a remainder, or 1.
+        """Return the largest reduction of a JPEG file up to ``most`` that divides both edges without a remainder, or 1.
 
-        Without a remainder, a box converts exactly between the two sizes.
+        Without a remainder, a box converts exactly between the two sizes. For other formats return 1.
         """
-        # Other formats would be decoded at full size and then shrunk, which saves nothing.
+        # Formats other than JPEG would be decoded at full size and then shrunk, which saves nothing.
         if self.info.jpeg is None:
             return 1
         return max((r for r in REDUCED if r <= most and not any(edge % r for edge in self.shape)), default=1)

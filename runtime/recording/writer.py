@@ -4,10 +4,11 @@ Images of people's faces are biometric data. Nothing is recorded without a state
 stored in the file, only the owner can read the folder, and the log and the status of the rig show that a recording is
 running.
 
-Images are on the topics ``/rgb``, ``/ir`` and ``/depth``; their publish time is the capture time, their log time the
-arrival time, and their sequence number that of the driver. Before each image there is a message on ``/rgb/frame``,
-``/ir/frame`` or ``/depth/frame`` (JSON) with the other fields of the frame. The file also contains the topic ``/pair``
-(JSON), a metadata record ``adsn`` (consent, settings, versions), and the calibration of the rig as an attachment.
+Images are on the topics ``/rgb``, ``/ir`` and ``/depth``. The publish time of a message is the capture time of the
+frame, and its log time is the arrival time. Its sequence number is the driver's, or 0 if there is none. Before each
+image there is a message on ``/rgb/frame``, ``/ir/frame`` or ``/depth/frame`` (JSON) with the other fields of the frame.
+The file also contains the topic ``/pair`` (JSON), a metadata record ``adsn`` (consent, settings, versions), and the
+calibration of the rig as an attachment.
 """
 
 from __future__ import annotations
@@ -41,11 +42,12 @@ METADATA = "adsn"
 CALIBRATION = "calibration"
 FORMAT = "1"
 CHUNK = 8 << 20
-"""Chunk size in bytes, which is the most that a power failure can lose: a fifth of a second of two raw streams of
-640×480 at 30 frames/s."""
+"""Chunk size in bytes: about a fifth of a second of two raw streams of 640×480 at 30 frames/s. If the process is
+killed, the chunk in progress and the items in the queue are lost. A power failure can also lose chunks that the system
+has not yet written to the disk, because the file is synchronised (fsync) only at the end."""
 QUEUE = 64
-"""Maximum number of frames waiting for the disk. Any more are left out of the recording and counted, so that the rig
-never waits."""
+"""Maximum number of frames and pairs waiting for the disk. Any more are left out of the recording and counted, so that
+the rig never waits."""
 MIN_FREE = 1 << 30
 """Minimum free disk space in bytes. Below it the recording ends, before the disk is full."""
 PAIR_SCHEMA = json.dumps(

@@ -215,8 +215,10 @@ class AuditLog:
         self._append("open", self._opening(closed[-1].name if size == 0 else None), begin)
 
     def _opening(self, after: str | None) -> dict[str, Any]:
-        """Return the members of the first line of a process or file. ``after``: name of the file that was closed
-        before."""
+        """Return the members of an ``open`` line, written when a process opens the log and when a new file begins.
+
+        ``after``: name of the closed file that a new file follows; None otherwise.
+        """
         return {"after": after} | ({"replica": self._settings.replica} if self._settings.replica else {})
 
     def _append(self, kind: str, members: Mapping[str, Any], begin: bytes = b"") -> None:

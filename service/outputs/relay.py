@@ -21,7 +21,7 @@ CONSUMER = "adsn-kiosk"
 
 
 class OutputLine(Protocol):
-    """A GPIO output line. When it is opened, it is driven to locked."""
+    """GPIO output line. It starts out locked: requesting the line also drives it to locked."""
 
     def drive(self, open_: bool) -> None:
         """Open or lock the door. Raises `OSError` on failure."""

@@ -1,4 +1,4 @@
-"""Rendering of a stage to linear images with Mitsuba."""
+"""Render a stage to linear images with Mitsuba."""
 
 from __future__ import annotations
 
@@ -31,23 +31,26 @@ from synthetic.pathtraced.zbuffer import z_buffer
 from synthetic.people.makehuman.figure import FigurePart
 
 DEPTH_OF_PATHS, DEPTH_FROM_FLASH = 4, 3
-"""Maximum path length in segments; flash light reflected by a wall is faint."""
+"""Maximum path length in segments. Paths from the flash may be shorter, because its light is faint after a reflection
+by a wall."""
 SCREEN_SHARE = 0.15
-"""Share of paths sent to a screen, which is mostly seen directly."""
+"""Weight with which paths are sent to a screen; the weights of all lamps together are about 1. It is low because a
+screen is mostly seen directly."""
 GLINT = 8.0
 """Maximum ratio of a single pixel to its surroundings."""
 CLEAR_GLINT = 2.0
-"""The same where something clear is in front: paths between skin and plastic find the flash by chance and make sparkle
-that no camera sees."""
+"""The same limit in scenes with clear things. There, paths between skin and plastic reach the flash only by chance, and
+these rare paths make pixels sparkle in a way that no camera sees."""
 GRAIN_REMOVED = 1.1
 """Strength of the denoising filter, in standard deviations of the grain."""
 BRIGHTEST = 12.0
-"""Radiance is cut here: a single path to a lamp mirrored twice must not make a white pixel."""
+"""Maximum radiance; more is clipped. Otherwise a single path that reaches a lamp by two mirror reflections would make a
+white pixel."""
 TEXTURES_KEPT = 96
 PADDED = {"solid": 20, "masked": 10, "shining": 1}
-"""Number of things of each structure in a scene, filled up with specks."""
+"""Number of things of each structure in a scene. If there are fewer, specks make up the number."""
 LAMPS = 3
-"""Number of lamps in every scene, filled up with dark ones."""
+"""Number of lamps in a scene that is not lit by the flash alone. If there are fewer, dark ones make up the number."""
 
 
 class _Textures:
@@ -76,8 +79,8 @@ def _textures(band: Band) -> _Textures:
 def picture(stage: Stage, window: Window, band: Band, *, samples: int, seed: int) -> Array:
     """Return linear light [h, w, 3] in the visible, or [h, w, 1] in the infrared.
 
-    The infrared image is the sum of the flash's light and the room's: with a single lamp no path is spent on choosing
-    one.
+    The infrared image is the sum of two renderings, one with the flash's light and one with the room's. When the flash
+    is the only lamp, all paths go to it.
     """
     if band == "rgb":
         return _traced(stage, window, band, samples, seed)
@@ -146,8 +149,8 @@ def _scene(mi: Any, stage: Stage, window: Window, band: Band) -> dict[str, Any]:
     if stage.flash is not None and flash_only:
         lit = [(_pane(_as_lamp(stage.flash)), (0.0, 0.0, 0.0, stage.flash.radiance), 1.0)]
     else:
-        # A box of fixed size instead of infinite surroundings, so that all light comes from one kind of lamp; and
-        # always the same number of lamps.
+        # The surroundings are a box of fixed size, not an infinite environment, so that they are a lamp like all
+        # others. The number of lamps is always the same, as that of things is (see `_padded`).
         unlit = Lamp((0.0, 9000.0, 0.0), (0.0, 0.0, 0.0), (1.0, 1.0), (0.0,) * 4)
         lamps = [*stage.lamps, *([unlit] * (LAMPS - len(stage.lamps)))]
         shares = _shares(stage.ambient, lamps, band)
@@ -159,8 +162,10 @@ def _scene(mi: Any, stage: Stage, window: Window, band: Band) -> dict[str, Any]:
 
 
 def _shares(ambient: Bands, lamps: list[Lamp], band: Band) -> list[float]:
-    """Return the share of paths for the surroundings and each lamp: roughly the share of light that each gives the
-    subject."""
+    """Return the weights with which paths are sent to the surroundings and to each lamp.
+
+    Each is roughly the share of light that the surroundings or the lamp give the subject.
+    """
 
     def mean(bands: Bands) -> float:
         return float(np.mean(bands[:3])) if band == "rgb" else bands[3]
@@ -170,13 +175,16 @@ def _shares(ambient: Bands, lamps: list[Lamp], band: Band) -> list[float]:
         away = np.array(lamp.at, np.float64)
         weights.append(mean(lamp.radiance) * 4 * lamp.half[0] * lamp.half[1] / max(float(away @ away), 1.0))
     total = sum(weights)
-    # Even a weak lamp contributes some light.
+    # Even a weak lamp must get some paths.
     floors = [0.05 if w > 0 else 0.0 for w in weights]
     return [max(w / total, floor) if total > 0 else 1.0 for w, floor in zip(weights, floors, strict=True)]
 
 
 def _glowing(mi: Any, part: FigurePart, bands: Bands, band: Band, share: float) -> Any:
-    """Return a lamp whose radiance is data, not code. ``share``: how often paths are sent to it."""
+    """Return a lamp whose radiance is a texture, so that no value of it is compiled into the kernel.
+
+    ``share``: weight with which paths are sent to the lamp.
+    """
     value = np.array(bands[:3] if band == "rgb" else bands[3:], np.float32)
     properties = mi.Properties()
     properties["bsdf"] = mi.load_dict(_matter(mi, Matter((0.0,) * 4), band))
@@ -196,7 +204,8 @@ def _box() -> FigurePart:
             inward[axis] = -sign
             turn = facing(inward)
             side = plate((float(far), float(far))).moved(turn, -inward * far)
-            # Paths are sent to places on the texture, so each side has its own part of it.
+            # The renderer picks a point on the texture and sends a path to the surface there, so each side needs a part
+            # of the texture of its own.
             cell = np.array([axis / 3, 0 if sign < 0 else 0.5], np.float32)
             part_of_texture: Array = (side.uv * np.array([1 / 3, 1 / 2], np.float32) + cell).astype(np.float32)
             sides.append(replace(side, uv=part_of_texture))
@@ -299,7 +308,7 @@ def _mesh(mi: Any, part: FigurePart, properties: Any) -> Any:
 
 
 def _matter(mi: Any, matter: Matter, band: Band) -> dict[str, Any]:
-    """Return matter in one common structure, so that a compiled kernel serves many scenes."""
+    """Return matter in one of two structures, with or without a mask, so that a compiled kernel serves many scenes."""
     albedo = matter.albedo
     if isinstance(albedo, tuple):
         texture = np.tile(np.array(albedo, np.float32), (2, 2, 1))

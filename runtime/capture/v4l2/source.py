@@ -221,7 +221,7 @@ class V4l2Source:
         return self._sequence
 
     def close(self) -> None:
-        """See `Source.close`. Returns within two seconds, even if the driver hangs."""
+        """See `Source.close`. Returns within two seconds, even if a reader hangs in a driver call."""
         self._closing = True
         with self._waking:
             if not self._closed:
