@@ -28,7 +28,7 @@ LOCK_SEPARATION = 3.0
 """Minimum `RhythmFit.separation`. Strobes reach at least 5.9 at a gap of 8; steady light reaches about 1."""
 MIN_LIT_MEAN = 12.0
 FLOOD_MEAN = 170.0
-"""Mean of a dark frame above which ambient light drowns the illuminator: none of 129 attempts succeeded there."""
+"""Mean of a dark frame above which ambient light drowns the illuminator."""
 _WINDOW = 12
 _SHORT = 6
 _LONGEST_GAP = 1000
