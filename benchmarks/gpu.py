@@ -78,9 +78,14 @@ class Measured:
     milliseconds: dict[int, list[float]] = field(default_factory=dict)
     failure: str = ""
 
+    @property
+    def tried(self) -> bool:
+        """Whether the engine has been built, or failed."""
+        return bool(self.failure) or not math.isnan(self.build_s)
+
     def row(self) -> str:
         name = self.precision.upper()
-        if self.failure or math.isnan(self.build_s):
+        if self.failure or not self.tried:
             return f"| {name} | {f'not measured: {self.failure}' if self.failure else WAITING} | | | | |"
         times = f"{WAITING} |"
         if self.milliseconds:
@@ -266,7 +271,7 @@ def write(steps: Iterable[Sequence[Measured]], setup: Setup, out: Path) -> None:
     said: set[str] = set()
     for measured in steps:
         out.write_text(page(measured, setup))
-        for row in (m.row() for m in measured if m != Measured(m.precision)):
+        for row in (m.row() for m in measured if m.tried):
             if row not in said:
                 print(row, flush=True)
                 said.add(row)

@@ -110,7 +110,8 @@ def test_an_engine_that_fails_is_named_and_closed(bundle: Bundle, monkeypatch: p
     device = FakeDevice()
     plan = replace(SHORT, precisions=("int8",))
     (found,) = measure(bundle, Machine(FakeTensorRT("8.6.0"), GPU, lambda: device), plan)
-    assert found == [Measured("int8", failure="the GPU is lost")]
+    assert [(m.precision, m.failure) for m in found] == [("int8", "the GPU is lost")]
+    assert found[0].row().startswith("| INT8 | not measured: the GPU is lost |")
     assert device.closed == 1
 
 
