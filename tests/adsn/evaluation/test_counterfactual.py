@@ -107,7 +107,7 @@ def test_glasses_are_no_proof_of_life(species: str) -> None:
     threshold = manifest.operating_point().threshold
     asked = Counterfactual(scorer, manifest.rule(), manifest.modalities, threshold, presentations=80)
     effect = asked.effect("glasses", species)
-    # The shipped model accepts up to one in seven, with or without glasses (docs/counterfactual.md has 200 of each). The
-    # earlier model accepted a quarter of the vinyl prints and over half of the masks with glasses, and none without.
+    # The shipped model accepts up to one in seven, with or without glasses (docs/counterfactual.md has 200 of each). An
+    # earlier one accepted a quarter of the vinyl prints and over half of the masks with glasses, and none without.
     assert effect.with_it.errors <= 14
     assert abs(effect.change) <= 0.08
