@@ -226,6 +226,11 @@ class Results:
         return [get(r) for r in sorted(self.runs, key=lambda r: int(r["seed"])) if r["variant"] == variant]
 
 
+def _at(outer: str, inner: str) -> Callable[[dict[str, Any]], float]:
+    """Return a function that reads one figure from a section of a run."""
+    return lambda run: float(run[outer][inner])
+
+
 def page(runs: list[dict[str, Any]]) -> str:
     """Return docs/ablation.md."""
     results = Results(runs)
@@ -300,8 +305,8 @@ def _left_out(results: Results) -> list[str]:
     left = [
         [
             v.name,
-            percent(of(v.name, lambda r, k=v.name: r["apcer"][k])),  # type: ignore[misc]
-            percent(of(BASE.name, lambda r, k=v.name: r["apcer"][k])),  # type: ignore[misc]
+            percent(of(v.name, _at("apcer", v.name))),
+            percent(of(BASE.name, _at("apcer", v.name))),
             percent(of(v.name, lambda r: r["bpcer"])),
         ]
         for v in results.variants
@@ -320,9 +325,9 @@ def _shapes(results: Results) -> list[str]:
                 cell
                 for part in ("on analytic", "on scan")
                 for cell in (
-                    _auc(of(v.name, lambda r, p=part: r[p]["auc"])),  # type: ignore[misc]
-                    percent(of(v.name, lambda r, p=part: r[p]["apcer_mean"])),  # type: ignore[misc]
-                    percent(of(v.name, lambda r, p=part: r[p]["bpcer"])),  # type: ignore[misc]
+                    _auc(of(v.name, _at(part, "auc"))),
+                    percent(of(v.name, _at(part, "apcer_mean"))),
+                    percent(of(v.name, _at(part, "bpcer"))),
                 )
             ),
         ]

@@ -10,6 +10,7 @@ import textwrap
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,7 @@ def count_rows(tally: RecallTally) -> list[str]:
 
 
 def path_rows(detectors: dict[str, FaceDetector], people: int) -> list[str]:
-    """Return recall and error of the head pose on path-traced people, or the reason why there are none."""
+    """Return recall and error of the head pose on path-traced people, or say why they were not measured."""
     head = ["## Path-traced people", ""]
     if not can_path_trace():
         return [*head, *paragraph("Not measured: Mitsuba or the folder of MakeHuman's assets is missing.")]
@@ -327,8 +328,8 @@ def photograph(detectors: dict[str, FaceDetector]) -> list[str]:
 
     views: dict[str, Callable[[], Image]] = {
         "as it is": lambda: image,
-        **{f"tilted by {d}°": lambda d=d: turned(d) for d in (15, 25, 35)},  # type: ignore[misc]
-        **{f"×{f}": lambda f=f: dimmed(image, f, rng) for f in (0.25, 0.12, 0.06)},  # type: ignore[misc]
+        **{f"tilted by {d}°": partial(turned, d) for d in (15, 25, 35)},
+        **{f"×{f}": partial(dimmed, image, f, rng) for f in (0.25, 0.12, 0.06)},
     }
     rows = []
     for what, make in views.items():

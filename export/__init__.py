@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
-    from export.build import ExportOptions, ExportResult, ExportSource, ProgressStep, build
+    from export.build import ExportOptions, ExportResult, ExportSource, build
     from export.errors import ExportError, ParityError
     from export.graph import to_onnx
     from export.parity import ParityLimits
+    from export.samples import ProgressStep
     from export.triton import write_repository
     from export.write import write_bundle
 
@@ -36,7 +37,7 @@ __getattr__ = attach(
         "ExportResult": "export.build",
         "ParityError": "export.errors",
         "ParityLimits": "export.parity",
-        "ProgressStep": "export.build",
+        "ProgressStep": "export.samples",
         "ExportSource": "export.build",
         "build": "export.build",
         "to_onnx": "export.graph",

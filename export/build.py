@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from export.lint import lint
 from export.manifest import Measured, golden_vectors, manifest_of, sources_of
 from export.parity import Comparison, ParityLimits, violations
 from export.quantize import quantize_for_cpu, tensors_to_measure
+from export.samples import CALIBRATION_BATCH, ProgressStep, SampleSubset
 from export.sensitivity import LayerCost, fewest_kept, sensitivity
 from export.tensorrt_graph import as_float_inputs, quantize_for_tensorrt, strongly_typed
 from runtime.bundle.manifest import Int8Artifact, OperatingPointEntry
@@ -36,7 +37,6 @@ from runtime.engines.onnx import OnnxCpuEngine
 from runtime.engines.tensorrt.versions import TensorRtGeneration
 from runtime.imaging.crop import CropRule
 
-CALIBRATION_BATCH = 16
 SENSITIVITY_PAIRS = 64
 SERVED_BY: dict[Int8Artifact, tuple[TensorRtGeneration, ...]] = {
     "int8-cpu": (),
@@ -93,36 +93,6 @@ class ExportResult:
     kept: list[str]
     costs: list[LayerCost]
     tests: list[PairDataset]
-
-
-class ProgressStep:
-    """Receiver of progress reports. ``start`` is called when a step begins, ``tick`` with the number of samples
-    finished."""
-
-    def start(self, name: str, total: int) -> None: ...
-    def tick(self, count: int) -> None: ...
-
-
-class SampleSubset:
-    """Selected samples of a set, in the order of the set, read in batches."""
-
-    def __init__(
-        self, pairs: PairDataset, indices: Sequence[int], modalities: tuple[str, str], step: ProgressStep
-    ) -> None:
-        self.pairs, self.indices, self.modalities, self.step = pairs, list(indices), modalities, step
-
-    def batches(self) -> Iterator[dict[str, NDArray[Any]]]:
-        """Yield the samples in batches. Each call starts at the first sample."""
-        for start in range(0, len(self.indices), CALIBRATION_BATCH):
-            part = [self.pairs[i] for i in self.indices[start : start + CALIBRATION_BATCH]]
-            yield {m: np.stack([sample.crops[m] for sample in part]) for m in self.modalities}
-            self.step.tick(len(part))
-
-    def first(self, count: int) -> dict[str, NDArray[Any]]:
-        """Return up to ``count`` samples, spread evenly over the subset, as one batch."""
-        spread = np.unique(np.linspace(0, len(self.indices) - 1, min(count, len(self.indices))).astype(int))
-        part = [self.pairs[self.indices[i]] for i in spread]
-        return {m: np.stack([sample.crops[m] for sample in part]) for m in self.modalities}
 
 
 def literal_scorer(model: bytes, *, float_inputs: bool) -> Scorer:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from calib.ranges import Ranges
-    from export.build import ExportOptions, ExportResult, ExportSource, ProgressStep
+    from export.build import ExportOptions, ExportResult, ExportSource
+    from export.samples import ProgressStep
     from runtime.bundle.manifest import Int8Artifact
 
 
@@ -293,7 +294,7 @@ def reviewed(path: Path) -> Ranges:
 
 def steps(progress: Progress) -> ProgressStep:
     """Return a receiver that shows a progress bar for each step."""
-    from export.build import ProgressStep
+    from export.samples import ProgressStep
 
     class Bars(ProgressStep):
         def start(self, name: str, total: int) -> None:

@@ -61,7 +61,7 @@ def show_comparisons(console: Console, comparisons: Sequence[Comparison], limits
 
 
 def show_over_limit(console: Console, over: Sequence[MeasuredApcer]) -> None:
-    """Print the species that the model accepts too often, in red. Print nothing if there are none."""
+    """Print the species that the model accepts too often, in red, or nothing."""
     if over:
         console.print(f"This model {apcer_warning(over)}", style=ALARM, highlight=False)
 

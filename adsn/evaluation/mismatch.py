@@ -174,7 +174,7 @@ def score_test_set(scorer: Scorer, pairs: PairDataset, modalities: tuple[str, ..
 
 
 def rates_by_kind(scored: Scored, threshold: float) -> dict[Kind, Rate]:
-    """Return the APCER of each kind of mismatched pair in a set; empty if there are none."""
+    """Return the APCER of each kind of mismatched pair in a set, or an empty dict without such pairs."""
     found: dict[Kind, Rate] = {}
     for kind in WORDS:
         own = np.array([

@@ -52,7 +52,7 @@ def apcer_over_limit(manifest: Manifest, precision: Literal["fp32", "int8"]) -> 
 
 
 def apcer_warning(found: Iterable[MeasuredApcer]) -> str:
-    """Return a one-sentence warning about the species from `apcer_over_limit`, or an empty string if there are none."""
+    """Return a one-sentence warning about the species from `apcer_over_limit`, or an empty string."""
     named = ", ".join(map(str, found))
     return f"lets attacks through: APCER above {APCER_LIMIT:.0%} for {named}." if named else ""
 

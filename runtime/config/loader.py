@@ -258,7 +258,7 @@ class _Draft:
 
 
 def _members(annotation: Any) -> Iterator[Any]:
-    """Yield the members of a union, or the type itself if it is none. Annotated aliases are unwrapped."""
+    """Yield the members of a union, or a type that is not a union. Annotated aliases are unwrapped."""
     origin = typing.get_origin(annotation)
     if origin in (Union, types.UnionType):
         for member in typing.get_args(annotation):

@@ -165,7 +165,7 @@ def validation_message(error: ValidationError) -> str:
 def open_box_mapper(path: Path | None, infos: Mapping[Modality, SourceInfo]) -> BoxMapper:
     """Return the box mapper for the open cameras.
 
-    It uses the geometry in ``path``, or is a `ScaleMapper` if ``path`` is None.
+    It uses the geometry in ``path``. Without a path it is a `ScaleMapper`.
 
     Raises:
         CalibrationInvalid: the file is damaged, or does not match the cameras or image sizes in ``infos``.

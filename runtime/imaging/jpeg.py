@@ -48,9 +48,9 @@ class Jpeg:
     """Structure of a JPEG file.
 
     ``factors``: horizontal and vertical sampling factor of each component. ``ends``: end positions of compressed data,
-    before each restart marker and each marker that ends a scan. ``interval``: number of MCUs between restart markers, 0
-    if there are none. ``coefficients``: number of coefficients that a decoder keeps until the last scan, 0 if there is
-    only one scan. An MCU (minimum coded unit) is the smallest group of blocks that is coded together.
+    before each restart marker and each marker that ends a scan. ``interval``: number of MCUs between restart markers,
+    or 0 without such markers. ``coefficients``: number of coefficients that a decoder keeps until the last scan, or 0
+    for a single scan. An MCU (minimum coded unit) is the smallest group of blocks that is coded together.
     """
 
     width: int

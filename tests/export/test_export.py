@@ -21,7 +21,7 @@ from adsn.evaluation.plan import DataPlan, read_plan
 from adsn.network.checkpoint import save_checkpoint
 from adsn.network.model import ADSN, MODALITY_PAIRS, Modalities, NetworkConfig
 from calib.ranges import Ranges
-from export.build import ExportOptions, ExportResult, ExportSource, ProgressStep, calibrated
+from export.build import ExportOptions, ExportResult, ExportSource, calibrated
 from export.cli import Destination, build_bundle
 from export.errors import ApcerError, ExportError, ParityError
 from export.graph import (
@@ -33,6 +33,7 @@ from export.graph import (
 )
 from export.parity import ParityLimits, require_parity
 from export.quantize import quantize_for_cpu, tensors_to_measure
+from export.samples import ProgressStep
 from export.write import only_writer, write_bundle
 from runtime.bundle.manifest import open_bundle
 from runtime.bundle.measured import apcer_over_limit

@@ -64,7 +64,7 @@ class MetadataStream:
         self._queue.start()
 
     def of(self, sequence: int, timestamp_ns: int) -> UvcMetadata:
-        """Return the metadata of the image with this sequence number and timestamp, or empty metadata if there is none.
+        """Return the metadata of the image with this sequence number and timestamp, or empty metadata.
 
         Raises:
             CameraLost: the camera is gone.

@@ -35,7 +35,7 @@ class PayloadHeader:
     ``host_ns``: CLOCK_MONOTONIC time at which the kernel received the payload. ``sof``: USB frame number of the host at
     that time, 0 to 2047. ``pts``: device clock at the start of the frame. ``stc``: device clock when this header was
     sent. Both are 32-bit counters that wrap, in units of ``dwClockFrequency``. ``device_sof``: USB frame number of the
-    device when the header was sent. Fields that the header lacks are None. ``error``: whether the device marks the
+    device when the header was sent. A field is None if the header lacks it. ``error``: whether the device marks the
     frame as damaged.
     """
 

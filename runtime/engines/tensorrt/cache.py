@@ -144,7 +144,7 @@ class EngineCache:
         return path
 
     def read_timing(self, key: EngineKey) -> bytes:
-        """Return the timing cache for the device and version in ``key``; empty if there is none."""
+        """Return the timing cache for the device and version in ``key``, or empty bytes."""
         try:
             return _read_own(self._timing_path(key), 256 << 20)
         except OSError:
