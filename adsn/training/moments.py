@@ -43,11 +43,15 @@ class Shown(NamedTuple):
 
     def chosen(self, which: NDArray[np.bool_]) -> Shown:
         """Return the samples of the mask ``which`` [N]."""
-        return Shown(*(values[which] for values in self))
+        return Shown(self.person[which], self.pose[which], self.source[which])
 
     def followed_by(self, other: Shown) -> Shown:
         """Return these samples and then the others."""
-        return Shown(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
+        return Shown(
+            np.concatenate([self.person, other.person]),
+            np.concatenate([self.pose, other.pose]),
+            np.concatenate([self.source, other.source]),
+        )
 
 
 class OtherMoments:

@@ -243,8 +243,12 @@ class Trainer:
                 half = self.features(batch.first.to(self.device), batch.second.to(self.device))
             # The losses sum many small numbers, so they are computed in float32.
             out = half.float32()
-            known = (batch.matches, batch.comparable, self.memory.contradicting(shown))
-            counterparts = Counterparts(*(value.to(self.device) for value in known), self.memory.embeddings)
+            counterparts = Counterparts(
+                batch.matches.to(self.device),
+                batch.comparable.to(self.device),
+                self.memory.contradicting(shown).to(self.device),
+                self.memory.embeddings,
+            )
             loss, terms = self.loss(out, batch.label.to(self.device), batch.stream_weight.to(self.device), counterparts)
             if out.embeddings is not None:
                 self.memory.remember(out.embeddings, shown, batch.comparable)
