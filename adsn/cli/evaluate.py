@@ -69,7 +69,7 @@ RendererOption = Annotated[
     str,
     typer.Option(
         "--renderer",
-        help="Renderer of --counterfactual: fast, or pathtraced (about 1 s per image, kept in --cache).",
+        help="Renderer of --counterfactual: fast, or pathtraced (about 2 s per image, kept in --cache).",
     ),
 ]
 AttributeOptions = Annotated[

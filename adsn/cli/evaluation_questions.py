@@ -79,9 +79,9 @@ def counterfactuals(subject: EvaluatedModel, choice: CounterfactualChoice, conso
         subject.rule,
         subject.modalities,
         subject.threshold,
-        choice.render,
         presentations=compared.presentations,
         renderer=compared.renderer,
+        render=choice.render,
     )
     try:
         with bars(console) as progress:

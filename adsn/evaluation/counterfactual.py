@@ -189,8 +189,8 @@ class Counterfactual(Comparison):
     rule: CropRule
     modalities: tuple[str, ...]
     threshold: float
-    render: Render | None = None
-    _decided: dict[VariantKey, bool] = field(default_factory=dict, repr=False)
+    render: Render | None = field(default=None, kw_only=True)
+    _decided: dict[VariantKey, bool] = field(default_factory=dict, init=False, repr=False)
 
     def effects(
         self,

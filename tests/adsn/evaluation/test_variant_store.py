@@ -196,7 +196,9 @@ def believer(store: VariantStore, attribute: str, presentations: int) -> Counter
         seen = batch["ir"][:, 30, 30] >> ATTRIBUTES.index(attribute) & 1
         return np.repeat(seen, 3, 1).astype(np.float32)
 
-    return Counterfactual(score, RULE, ("ir",), 0.5, store.patch, presentations=presentations, renderer="pathtraced")
+    return Counterfactual(
+        score, RULE, ("ir",), 0.5, render=store.patch, presentations=presentations, renderer="pathtraced"
+    )
 
 
 @pytest.mark.parametrize("attribute", ATTRIBUTES)
