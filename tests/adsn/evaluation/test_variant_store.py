@@ -6,13 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from rich.console import Console
 
 from adsn.cli.counterfactual_render import counterfactual_render
+from adsn.cli.evaluated_model import EvaluatedModel
+from adsn.cli.evaluation_questions import choose_counterfactuals, counterfactuals
 from adsn.evaluation.counterfactual import CHANGES, Comparison, Counterfactual
+from adsn.evaluation.evaluate import Scorer
 from adsn.evaluation.renderers import RENDERERS, Variant
 from adsn.evaluation.variant_store import VariantStore
 from runtime.imaging.crop import CropRule
@@ -189,15 +194,26 @@ def test_a_file_of_another_variant_or_size_is_not_taken_for_this_one(
     assert len(painter.calls) == 5
 
 
-def believer(store: VariantStore, attribute: str, presentations: int) -> Counterfactual:
-    """Return the measurement of a model that accepts whoever wears the attribute, and nobody else."""
+def believing(attribute: str) -> Scorer:
+    """Return a model that accepts whoever wears the attribute, and nobody else."""
 
     def score(batch: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         seen = batch["ir"][:, 30, 30] >> ATTRIBUTES.index(attribute) & 1
         return np.repeat(seen, 3, 1).astype(np.float32)
 
+    return score
+
+
+def believer(store: VariantStore, attribute: str, presentations: int) -> Counterfactual:
+    """Return the measurement of such a model."""
     return Counterfactual(
-        score, RULE, ("ir",), 0.5, render=store.patch, presentations=presentations, renderer="pathtraced"
+        believing(attribute),
+        RULE,
+        ("ir",),
+        0.5,
+        render=store.patch,
+        presentations=presentations,
+        renderer="pathtraced",
     )
 
 
@@ -279,6 +295,22 @@ def test_what_was_rendered_in_the_background_is_what_the_measurement_reads(
         ("hat", "bona_fide", 5),
         ("hat", "mask_silicone", 5),
     ]
+
+
+def test_the_evaluation_of_another_model_renders_nothing(tmp_path: Path, background: Painter) -> None:
+    render(tmp_path, attribute=["glasses", "hat"], presentations=2)
+    flips = {}
+    for model in ("glasses", "hat"):
+        choice = choose_counterfactuals(3, "pathtraced", ["glasses", "hat"], ["mask_silicone"], tmp_path)
+        assert choice is not None
+        subject = EvaluatedModel(model, {"int8": believing(model)}, Mock(), ("ir",), RULE, 0.5)
+        effects = counterfactuals(subject, choice, Console(quiet=True))
+        flips[model] = {(e.attribute, e.species): e.flips for e in effects}
+        # The first evaluation renders what the background lacked: one presentation of the asked species.
+        assert {key for key in background.rendered if key[0] == 2} == {(2, "mask_silicone")}
+        background.stops_after = len(background.calls)
+    assert flips["glasses"] == {("glasses", "mask_silicone"): 3, ("hat", "mask_silicone"): 0}
+    assert flips["hat"] == {("glasses", "mask_silicone"): 0, ("hat", "mask_silicone"): 3}
 
 
 def test_rendering_in_the_background_goes_on_and_repairs(
