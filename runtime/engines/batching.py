@@ -50,11 +50,6 @@ class BatchingEngine:
         return self._engine
 
     @property
-    def queued(self) -> int:
-        """Number of calls that are not yet in a running batch."""
-        return len(self._waiting)
-
-    @property
     def info(self) -> EngineInfo:
         return self._engine.info
 
