@@ -45,11 +45,6 @@ class BatchingEngine:
         self._running = False
 
     @property
-    def engine(self) -> Engine:
-        """The engine that runs the batches."""
-        return self._engine
-
-    @property
     def info(self) -> EngineInfo:
         return self._engine.info
 
