@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from synthetic.instruments.portrait import picture_key
 from synthetic.instruments.species import INSTRUMENTS, PATH_TRACED_ONLY, PICTURED
-from synthetic.people.attributes import Attributes, draw_attributes
+from synthetic.people.attributes import MEDICAL_MASKS, Attributes, draw_attributes, draw_medical_mask
 from synthetic.sensor.camera import FAMILIES
 
 BONA_FIDE = "bona_fide"
@@ -16,6 +16,8 @@ SPECIES: tuple[str, ...] = (BONA_FIDE, *INSTRUMENTS)
 """Species that both renderers know."""
 PATH_TRACED_SPECIES: tuple[str, ...] = (*SPECIES, *PATH_TRACED_ONLY)
 """Species that the path tracer knows. New ones go to the end: a species' place is part of the seed of its draws."""
+MASK_DRAW = 0x54
+"""First number of the seed for medical masks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,13 @@ def attributes_of(presentation: Presentation) -> Attributes:
         return presentation.attributes
     if presentation.species in PICTURED:
         # Few pictures of a person are in circulation, and all copies of a picture show the same attributes.
-        key = picture_key(presentation.subject, presentation.number)
+        picture = picture_key(presentation.subject, presentation.number)
+        key, mask_key = picture, [MASK_DRAW, *picture]
     else:
-        key = [*presentation.key, 3]
-    return draw_attributes(np.random.default_rng(key))
+        key, mask_key = [*presentation.key, 3], [MASK_DRAW, *presentation.key]
+    worn = draw_attributes(np.random.default_rng(key))
+    # The medical mask has a generator of its own, so that it leaves the other draws as they were without it.
+    rng = np.random.default_rng(mask_key)
+    wears = bool(rng.uniform() < MEDICAL_MASKS)
+    mask = draw_medical_mask(rng)
+    return replace(worn, medical_mask=mask) if wears else worn

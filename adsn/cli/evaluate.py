@@ -18,7 +18,7 @@ from adsn.cli.evaluated_model import EvaluatedModel, open_model
 from adsn.cli.evaluation_data import DataOptions, TestSet, open_sets
 from adsn.cli.evaluation_output import comparison_notes, evaluation_json, show, show_robustness
 from adsn.cli.evaluation_pictures import worst_pictures
-from adsn.cli.evaluation_questions import counterfactuals, mismatched, robustness_of
+from adsn.cli.evaluation_questions import choose_counterfactuals, counterfactuals, mismatched, robustness_of
 from adsn.cli.folders import require_writable_file, require_writable_folder
 from adsn.cli.train import DEFAULT_CACHE, Threads, bars
 from runtime.cli.command import Version, command, run
@@ -51,7 +51,7 @@ Thumbnails = Annotated[bool, typer.Option("--thumbnails", help="Show the worst s
 Explain = Annotated[
     int, typer.Option(help="Draw attention over the crops of this many worst samples of each kind.", min=0, max=50)
 ]
-Cache = Annotated[Path, typer.Option(help="Folder for rendered sets.")]
+Cache = Annotated[Path, typer.Option(help="Folder for rendered sets and path-traced counterfactuals.")]
 WithDev = Annotated[
     bool, typer.Option("--dev", help="Score the plan's dev set instead of the test sets, to set a threshold on it.")
 ]
@@ -59,18 +59,26 @@ Counterfactuals = Annotated[
     int,
     typer.Option(
         "--counterfactual",
-        help="Render this many presentations of each species with and without glasses, hat, open mouth, averted gaze "
-        "and another background, and report whose decisions change.",
+        help="Render this many presentations of each species with and without glasses, hat, medical mask, open mouth, "
+        "averted gaze and another background, and report whose decisions change.",
         min=0,
         max=10_000,
     ),
 ]
 RendererOption = Annotated[
-    str, typer.Option("--renderer", help="Renderer of --counterfactual: fast, or pathtraced (about 2 s per image).")
+    str,
+    typer.Option(
+        "--renderer",
+        help="Renderer of --counterfactual: fast, or pathtraced (about 2 s per image, kept in --cache).",
+    ),
 ]
 AttributeOptions = Annotated[
     list[str] | None,
     typer.Option("--attribute", help="Attribute of --counterfactual; repeat it for more. Default: all."),
+]
+SpeciesOptions = Annotated[
+    list[str] | None,
+    typer.Option("--species", help="Species of --counterfactual; repeat it for more. Default: all."),
 ]
 Robust = Annotated[
     bool,
@@ -133,6 +141,7 @@ def evaluate(
     counterfactual: Counterfactuals = 0,
     renderer: RendererOption = "fast",
     attribute: AttributeOptions = None,
+    species: SpeciesOptions = None,
     robustness: Robust = False,
     robustness_pairs: RobustnessPairs = 150,
     no_mismatch: NoMismatch = False,
@@ -155,6 +164,7 @@ def evaluate(
     require_writable_file(report, "--report")
     subject = open_model(model, precision, threshold)
     require_writable_folder(cache, "--cache")
+    choice = choose_counterfactuals(counterfactual, renderer, attribute or [], species or [], cache)
     options = DataOptions(data, dev, subjects, cache, threads or os.cpu_count() or 1)
     # A dev set is used only to set thresholds, on the species in it.
     mismatch = not (no_mismatch or dev)
@@ -169,7 +179,7 @@ def evaluate(
             show(console, f"{title}, AUC {result.figures[kind]['auc']:.5f}", found, result.threshold)
         if result.robustness is not None:
             show_robustness(console, result.robustness)
-    effects = counterfactuals(subject, counterfactual, renderer, attribute or [], console) if counterfactual else []
+    effects = counterfactuals(subject, choice, console) if choice else []
     if out:
         figures = evaluation_json(subject, results, effects)
         write_atomically(out, (json.dumps(figures, indent=1) + "\n").encode())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -14,52 +16,85 @@ from adsn.cli.train import bars
 from runtime.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from adsn.evaluation.counterfactual import Effect
+    from adsn.evaluation.counterfactual import Comparison, Effect
     from adsn.evaluation.evaluate import Scored, Scorer
+    from adsn.evaluation.renderers import Render
     from adsn.evaluation.robustness_curves import Robustness
     from runtime.face.detector import FaceDetector
 
 
-def counterfactuals(
-    subject: EvaluatedModel, presentations: int, renderer: str, attributes: list[str], console: Console
-) -> list[Effect]:
-    """Measure and print the effects of glasses, hats, expressions and backgrounds, with the first precision.
+@dataclass(frozen=True, slots=True)
+class CounterfactualChoice:
+    """What ``--counterfactual`` measures. ``render``: used in place of the renderer's own function."""
 
-    ``attributes``: attributes to measure; if empty, all that the renderer can change.
+    compared: Comparison
+    attributes: tuple[str, ...]
+    species: tuple[str, ...]
+    render: Render | None
+
+
+def choose_counterfactuals(
+    presentations: int, renderer: str, attributes: list[str], species: list[str], cache: Path
+) -> CounterfactualChoice | None:
+    """Return what to measure, or None for 0 presentations. An empty list stands for all that the renderer can do.
+
+    ``cache``: folder in which path-traced images are kept.
 
     Raises:
-        ConfigError: the renderer or attribute is unknown, or path tracing is not available.
+        ConfigError: the renderer, an attribute or a species is unknown, or the people's assets are not available.
     """
-    from adsn.evaluation.counterfactual import Counterfactual
-    from adsn.evaluation.counterfactual_page import largest_words, too_large
+    if not presentations:
+        if species:
+            raise ConfigError("--species chooses the species of --counterfactual: give --counterfactual N as well.")
+        return None
+    from adsn.evaluation.counterfactual import Comparison
     from adsn.evaluation.renderers import RENDERERS
-    from synthetic.pathtraced import RenderError
-    from synthetic.people.makehuman import MakeHumanError
+    from adsn.evaluation.variant_store import VariantStore
 
     name = next((known for known in RENDERERS if known == renderer), None)
     if name is None:
         raise ConfigError(f"--renderer is {' or '.join(RENDERERS)}, not {renderer!r}.")
+    compared = Comparison(presentations=presentations, renderer=name)
+    try:
+        changed, shown = compared.chosen(attributes or None, species or None)
+        render = VariantStore(cache).patch if name == "pathtraced" else None
+    except ValueError as error:
+        raise ConfigError(f"--counterfactual: {error}") from error
+    return CounterfactualChoice(compared, changed, shown, render)
+
+
+def counterfactuals(subject: EvaluatedModel, choice: CounterfactualChoice, console: Console) -> list[Effect]:
+    """Measure and print the effects of glasses, hats, expressions and backgrounds, with the first precision.
+
+    Raises:
+        ConfigError: path tracing is not available.
+    """
+    from adsn.evaluation.counterfactual import Counterfactual
+    from adsn.evaluation.counterfactual_page import largest_words, too_large
+    from synthetic.pathtraced import RenderError
+
+    compared = choice.compared
     asked = Counterfactual(
         next(iter(subject.scorers.values())),
         subject.rule,
         subject.modalities,
         subject.threshold,
-        presentations,
-        renderer=name,
+        presentations=compared.presentations,
+        renderer=compared.renderer,
+        render=choice.render,
     )
-    chosen = tuple(attributes) or asked.attributes
-    effects = []
     try:
         with bars(console) as progress:
             task = progress.add_task(
-                f"counterfactuals, {renderer}", total=len(chosen) * len(RENDERERS[name].species), note=""
+                f"counterfactuals, {compared.renderer}", total=compared.presentations, note="presentations"
             )
-            for effect in asked.effects(chosen):
-                effects.append(effect)
-                progress.advance(task)
-    except (MakeHumanError, RenderError, ValueError) as error:
+            effects = list(asked.effects(choice.attributes, choice.species, lambda _: progress.advance(task)))
+    except (RenderError, ValueError) as error:
         raise ConfigError(f"--counterfactual: {error}") from error
-    title = f"one attribute changed, all else the same, {presentations} presentations each, renderer {renderer}"
+    title = (
+        f"one attribute changed, all else the same, {compared.presentations} presentations each, "
+        f"renderer {compared.renderer}"
+    )
     table = Table("attribute", "species", "errors without", "errors with", "flips", title=title, title_justify="left")
     for e in effects:
         style = "bold red" if too_large(e) else ""

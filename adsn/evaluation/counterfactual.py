@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adsn.evaluation.evaluate import Scorer
-from adsn.evaluation.renderers import RENDERERS, RendererName, Variant
+from adsn.evaluation.renderers import RENDERERS, Render, RendererName, Variant
 from adsn.metrics import Rate
 from runtime.imaging.crop import CropRule
 from synthetic import SPECIES, Attributes, Presentation, attributes_of, draw_glasses, draw_hat, draw_medical_mask
@@ -23,6 +23,8 @@ from synthetic import SPECIES, Attributes, Presentation, attributes_of, draw_gla
 BONA_FIDE = SPECIES[0]
 BATCH = 32
 AttributeChange = Callable[[Variant, np.random.Generator], Variant]
+VariantKey = tuple[str, int, Variant]
+"""Species, number and content of a rendered presentation."""
 
 
 def _worn(change: Callable[[Attributes, np.random.Generator], Attributes]) -> AttributeChange:
@@ -110,68 +112,51 @@ class Effect:
         return self.with_it.value - self.without.value
 
 
-@dataclass(frozen=True, slots=True)
-class Counterfactual:
-    """Measurement of how a model's decisions change when one attribute of a presentation changes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Presentations that are compared with and without attributes.
 
-    ``scorer``: function from crops [N, S, S, C] by modality to scores, float32 [N, 3]. ``presentations``: number of
-    presentations per species. ``first_subject``: number of the first person; people from this number on are in no
-    shipped training, calibration or test set.
+    ``presentations``: number of presentations per species; more of them add to the first ones. ``first_subject``:
+    number of the first person; people from this number on are in no shipped training, calibration or test set.
     """
 
-    scorer: Scorer
-    rule: CropRule
-    modalities: tuple[str, ...]
-    threshold: float
     presentations: int = 200
     renderer: RendererName = "fast"
     family: str = "B"
     first_subject: int = 3000
     seed: int = 25
-    _decided: dict[tuple[str, int, Variant], bool] = field(default_factory=dict, repr=False)
 
     @property
     def attributes(self) -> tuple[str, ...]:
         """Attributes that the renderer can change."""
         return tuple(name for name in CHANGES if name in RENDERERS[self.renderer].attributes)
 
-    def effects(
-        self, attributes: tuple[str, ...] | None = None, species: tuple[str, ...] | None = None
-    ) -> Iterator[Effect]:
-        """Yield the effect of each attribute on each species as soon as it is measured. By default all attributes and
-        all species of the renderer are measured."""
-        for attribute in self.attributes if attributes is None else attributes:
-            for species_name in RENDERERS[self.renderer].species if species is None else species:
-                yield self.effect(attribute, species_name)
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Species that the renderer can render."""
+        return RENDERERS[self.renderer].species
 
-    def effect(self, attribute: str, species: str) -> Effect:
-        """Measure the effect of one attribute on one species.
+    def chosen(
+        self, attributes: Iterable[str] | None = None, species: Iterable[str] | None = None
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return attributes and species, each once. By default these are all of the renderer's.
 
         Raises:
-            ValueError: the renderer cannot change the attribute in isolation.
-            MakeHumanError, RenderError: path tracing is not available.
+            ValueError: the renderer cannot change an attribute in isolation, or cannot render a species.
         """
-        if attribute not in self.attributes:
-            raise ValueError(
-                f"the renderer {self.renderer} cannot change {attribute!r} alone; it can: {', '.join(self.attributes)}."
-            )
-        without, with_it = (self.accepted(species, change) for change in CHANGES[attribute])
-        wrong = [~a if species == BONA_FIDE else a for a in (without, with_it)]
-        rates = [Rate(int(w.sum()), self.presentations) for w in wrong]
-        return Effect(self.renderer, attribute, species, rates[0], rates[1], int((without != with_it).sum()))
-
-    def accepted(self, species: str, change: AttributeChange) -> NDArray[np.bool_]:
-        """Return which presentations the model accepts as bona fide after ``change``, bool [presentations]."""
-        keys = [(species, number, self.variant(species, number, change)) for number in range(self.presentations)]
-        # Many presentations have neither hat nor glasses, so they are the same for two attributes.
-        left = [key for key in keys if key not in self._decided]
-        for start in range(0, len(left), BATCH):
-            part = left[start : start + BATCH]
-            cut = [self.crops(*key) for key in part]
-            batch = {m: np.stack([crops[m] for crops in cut]) for m in self.modalities}
-            decided = (self.scorer(batch)[:, 0] >= self.threshold).tolist()
-            self._decided.update(zip(part, decided, strict=True))
-        return np.array([self._decided[key] for key in keys])
+        changed = tuple(dict.fromkeys(self.attributes if attributes is None else attributes))
+        shown = tuple(dict.fromkeys(self.species if species is None else species))
+        for name in changed:
+            if name not in self.attributes:
+                raise ValueError(
+                    f"the renderer {self.renderer} cannot change {name!r} alone; it can: {', '.join(self.attributes)}."
+                )
+        for name in shown:
+            if name not in self.species:
+                raise ValueError(
+                    f"the renderer {self.renderer} cannot render {name!r}; it can: {', '.join(self.species)}."
+                )
+        return changed, shown
 
     def presentation(self, species: str, number: int) -> Presentation:
         """Return an unchanged presentation."""
@@ -183,9 +168,86 @@ class Counterfactual:
         drawn = attributes_of(self.presentation(species, number))
         return change(Variant(drawn), np.random.default_rng([self.seed, number]))
 
+    def variants(self, number: int, attributes: Iterable[str], species: Iterable[str]) -> list[VariantKey]:
+        """Return all variants of the presentations with this number."""
+        kinds = tuple(species)
+        changes = [change for name in attributes for change in CHANGES[name]]
+        keys = [(kind, number, self.variant(kind, number, change)) for kind in kinds for change in changes]
+        # Many presentations have neither hat nor glasses, so they are the same for two attributes.
+        return list(dict.fromkeys(keys))
+
+
+@dataclass(frozen=True, slots=True)
+class Counterfactual(Comparison):
+    """Measurement of how a model's decisions change when one attribute of a presentation changes.
+
+    ``scorer``: function from crops [N, S, S, C] by modality to scores, float32 [N, 3]. ``render``: used in place of the
+    renderer's own function, for example to read what was rendered before.
+    """
+
+    scorer: Scorer
+    rule: CropRule
+    modalities: tuple[str, ...]
+    threshold: float
+    render: Render | None = field(default=None, kw_only=True)
+    _decided: dict[VariantKey, bool] = field(default_factory=dict, init=False, repr=False)
+
+    def effects(
+        self,
+        attributes: tuple[str, ...] | None = None,
+        species: tuple[str, ...] | None = None,
+        tick: Callable[[int], None] = lambda number: None,
+    ) -> Iterator[Effect]:
+        """Yield the effect of each attribute on each species. By default all attributes and all species of the renderer
+        are measured.
+
+        ``tick``: called with each number of a presentation when all its variants have been scored.
+
+        Raises:
+            ValueError, MakeHumanError, RenderError: as for `effect`.
+        """
+        changed, shown = self.chosen(attributes, species)
+        # In this order, a measurement that is stopped has complete presentations in its store.
+        for number in range(self.presentations):
+            self._decide(self.variants(number, changed, shown))
+            tick(number)
+        for attribute in changed:
+            for species_name in shown:
+                yield self.effect(attribute, species_name)
+
+    def effect(self, attribute: str, species: str) -> Effect:
+        """Measure the effect of one attribute on one species.
+
+        Raises:
+            ValueError: the renderer cannot change the attribute in isolation, or cannot render the species.
+            MakeHumanError, RenderError: path tracing is not available.
+        """
+        self.chosen((attribute,), (species,))
+        without, with_it = (self.accepted(species, change) for change in CHANGES[attribute])
+        wrong = [~a if species == BONA_FIDE else a for a in (without, with_it)]
+        rates = [Rate(int(w.sum()), self.presentations) for w in wrong]
+        return Effect(self.renderer, attribute, species, rates[0], rates[1], int((without != with_it).sum()))
+
+    def accepted(self, species: str, change: AttributeChange) -> NDArray[np.bool_]:
+        """Return which presentations the model accepts as bona fide after ``change``, bool [presentations]."""
+        keys = [(species, number, self.variant(species, number, change)) for number in range(self.presentations)]
+        self._decide(keys)
+        return np.array([self._decided[key] for key in keys])
+
+    def _decide(self, keys: list[VariantKey]) -> None:
+        """Score the variants that have not been scored yet."""
+        left = [key for key in keys if key not in self._decided]
+        for start in range(0, len(left), BATCH):
+            part = left[start : start + BATCH]
+            cut = [self.crops(*key) for key in part]
+            batch = {m: np.stack([crops[m] for crops in cut]) for m in self.modalities}
+            decided = (self.scorer(batch)[:, 0] >= self.threshold).tolist()
+            self._decided.update(zip(part, decided, strict=True))
+
     def crops(self, species: str, number: int, variant: Variant) -> dict[str, NDArray[Any]]:
         """Render a presentation and return its crops [S, S, C] by modality."""
-        return RENDERERS[self.renderer].render(self.presentation(species, number), variant).crops(self.rule)
+        render = self.render or RENDERERS[self.renderer].render
+        return render(self.presentation(species, number), variant).crops(self.rule)
 
 
 def effects_json(effects: Iterable[Effect]) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from adsn.datasets.pairs import Patch, jittered
 from adsn.datasets.shards import DETECTED
 from runtime.core.values import Box
-from synthetic import PATH_TRACED_SPECIES, SPECIES, Attributes, Presentation, pathtraced, render_patch
+from synthetic import PATH_TRACED_SPECIES, SPECIES, Attributes, Presentation, Rendered, pathtraced, render_patch
+from synthetic.people.makehuman import Library
 from synthetic.raster.render import View
 from synthetic.raster.take import BOX_MM, PATCH_EXTENT, face_box, take
 from synthetic.scene import compose
@@ -20,6 +21,8 @@ from synthetic.scene import compose
 RendererName = Literal["fast", "pathtraced"]
 FAST_SIZE, TRACED_SIZE = 168, 144
 """Edges in pixels of the rendered patches, as in the training sets."""
+TRACED_SAMPLES = 12
+"""Paths per pixel, half of the path tracer's default: a measurement needs thousands of images."""
 WORN = frozenset({"glasses", "hat", "medical mask", "open mouth", "gaze"})
 
 
@@ -72,10 +75,29 @@ def _moved(presentation: Presentation) -> Patch:
     return Patch(pictures, {"rgb": Box(x, y, w, h), "ir": ir_box, "depth": ir_box})
 
 
+def traced(
+    presentation: Presentation,
+    variant: Variant,
+    *,
+    size: int = TRACED_SIZE,
+    samples: int = TRACED_SAMPLES,
+    library: Library | None = None,
+) -> Rendered:
+    """Path-trace a variant of a presentation. Arguments and errors as for `synthetic.pathtraced.render`."""
+    what = pathtraced.describe(replace(presentation, attributes=variant.attributes))
+    return pathtraced.render(what, size=size, samples=samples, library=library)
+
+
+def detected(pictures: Mapping[str, NDArray[Any]], box: Sequence[float], ir_box: Sequence[float]) -> Patch:
+    """Return path-traced images with the boxes that the default detector would find. ``box``, ``ir_box``: the
+    renderer's boxes in RGB and IR."""
+    rgb, ir = (jittered(found, np.zeros(2), DETECTED) for found in (box, ir_box))
+    return Patch(pictures, {"rgb": rgb, "ir": ir, "depth": ir})
+
+
 def _traced(presentation: Presentation, variant: Variant) -> Patch:
-    found = pathtraced.render_patch(replace(presentation, attributes=variant.attributes), size=TRACED_SIZE)
-    box, ir_box = (jittered(b, np.zeros(2), DETECTED) for b in (found.box, found.ir_box))
-    return Patch({"rgb": found.rgb, "ir": found.ir, "depth": found.depth}, {"rgb": box, "ir": ir_box, "depth": ir_box})
+    found = traced(presentation, variant)
+    return detected({"rgb": found.rgb, "ir": found.ir, "depth": found.depth}, found.box, found.ir_box)
 
 
 RENDERERS: Mapping[RendererName, Renderer] = {

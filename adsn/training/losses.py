@@ -75,33 +75,43 @@ SHARPNESS = 15.0
 factor reaches."""
 
 
-def contrastive_loss(embeddings: Tensor, matched: Tensor, contradicting: Tensor) -> Tensor:
+def contrastive_loss(
+    embeddings: Tensor, matched: Tensor, contradicting: Tensor, remembered: Tensor | None = None
+) -> Tensor:
     """Return the cross-entropy of finding each image's counterpart in the other modality, both ways (InfoNCE).
 
     ``embeddings`` [N, 2, D] of L2 norm 1; ``matched`` bool [N]: pairs of one moment; only these take part.
-    ``contradicting`` bool [N, N]: where an image of one pair cannot be the counterpart of an image of another. The
-    loss is 0 with fewer than two matched pairs.
+    ``remembered`` [K, 2, D]: embeddings of earlier pairs, which are counterparts of none. ``contradicting`` bool
+    [N, N + K]: where an image of one pair cannot be the counterpart of an image of another. The loss is 0 if there is
+    nothing to confuse a counterpart with.
     """
     chosen = torch.nonzero(matched).flatten()
-    if len(chosen) < 2:
-        return embeddings.sum() * 0.0
     own = embeddings[chosen]
-    possible = contradicting[chosen][:, chosen] | torch.eye(len(chosen), dtype=torch.bool, device=own.device)
-    logits = (SHARPNESS * own[:, 0] @ own[:, 1].T).masked_fill(~possible, -1e4)
-    target = torch.arange(len(chosen), device=own.device)
-    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+    others = own if remembered is None else torch.cat([own, remembered.to(own.dtype)])
+    if len(others) < 2 or not len(own):
+        return embeddings.sum() * 0.0
+    itself = torch.eye(len(own), len(others), dtype=torch.bool, device=own.device)
+    earlier = torch.arange(len(embeddings), contradicting.shape[1], device=chosen.device)
+    possible = contradicting[chosen][:, torch.cat([chosen, earlier])] | itself
+    target = torch.arange(len(own), device=own.device)
+    ways = []
+    for one, other in ((0, 1), (1, 0)):
+        logits = (SHARPNESS * own[:, one] @ others[:, other].T).masked_fill(~possible, -1e4)
+        ways.append(F.cross_entropy(logits, target))
+    return (ways[0] + ways[1]) / 2
 
 
 class Counterparts(NamedTuple):
     """Known matches and contradictions between the images of a batch.
 
     ``matches`` int64 [N] and ``comparable`` bool [N]: see `adsn.training.augment.AugmentedBatch`. ``contradicting``
-    bool [N, N]: see `adsn.training.moments.OtherMoments.contradicting`.
+    bool [N, N + K] and ``remembered`` [K, 2, D]: see `adsn.training.memory.EmbeddingMemory`.
     """
 
     matches: Tensor
     comparable: Tensor
     contradicting: Tensor
+    remembered: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +155,8 @@ class JointLoss(nn.Module):
         total = fused + w.stream * stream + w.centre * centre + w.overlap * overlap
         terms = {"fused": fused, "stream": stream, "centre": centre, "overlap": overlap}
         if counterparts is not None and out.match is not None and out.embeddings is not None:
-            found = contrastive_loss(out.embeddings, counterparts.comparable, counterparts.contradicting)
+            _, comparable, contradicting, remembered = counterparts
+            found = contrastive_loss(out.embeddings, comparable, contradicting, remembered)
             terms["match"] = found + self._agreement(out.match, counterparts.matches)
             total = total + w.match * terms["match"]
         return total, {name: float(value.detach()) for name, value in terms.items()}

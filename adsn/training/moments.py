@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,41 @@ MOST_DEG = 40.0
 POSE = ("yaw_deg", "pitch_deg", "roll_deg")
 MIRROR_SIGNS = np.array([-1.0, 1.0, -1.0])
 """Sign of each angle of `POSE` in a mirrored image."""
+
+
+class Shown(NamedTuple):
+    """Who each of N samples shows, and how.
+
+    ``person`` int64 [N], -1 for an attack or an unknown pose; ``pose`` float64 [N, 3] in degrees, see `POSE`;
+    ``source`` int64 [N]: which of several mixed sets the sample comes from.
+    """
+
+    person: NDArray[np.int64]
+    pose: NDArray[np.float64]
+    source: NDArray[np.int64]
+
+    def contradicts(self, other: Shown) -> NDArray[np.bool_]:
+        """Return bool [N, M]: where the image of one sample cannot belong to the image of one of M others.
+
+        They show different people, or poses at least `LEAST_DEG` apart. Samples of two sources never contradict: a
+        difference between renderers or cameras would be too easy a cue.
+        """
+        away = np.linalg.norm(self.pose[:, None] - other.pose[None], axis=2)
+        different = (self.person[:, None] != other.person[None]) | (away >= LEAST_DEG)
+        known = (self.person >= 0)[:, None] & (other.person >= 0)[None]
+        return np.asarray(different & known & (self.source[:, None] == other.source[None]))
+
+    def chosen(self, which: NDArray[np.bool_]) -> Shown:
+        """Return the samples of the mask ``which`` [N]."""
+        return Shown(self.person[which], self.pose[which], self.source[which])
+
+    def followed_by(self, other: Shown) -> Shown:
+        """Return these samples and then the others."""
+        return Shown(
+            np.concatenate([self.person, other.person]),
+            np.concatenate([self.pose, other.pose]),
+            np.concatenate([self.source, other.source]),
+        )
 
 
 class OtherMoments:
@@ -35,6 +70,8 @@ class OtherMoments:
                 self._by_person.setdefault(str(row["subject"]), []).append(index)
                 self._pose[index] = [conditions[name] for name in POSE]
         self._person = {index: person for person, own in self._by_person.items() for index in own}
+        numbers = {person: number for number, person in enumerate(self._by_person)}
+        self._number = {index: numbers[person] for index, person in self._person.items()}
 
     def partner(self, index: int, rng: np.random.Generator) -> int | None:
         """Draw another sample of the same person, `LEAST_DEG` to `MOST_DEG` away in pose; None if no sample fits."""
@@ -71,16 +108,11 @@ class OtherMoments:
                 new[other] = partner
         return new
 
-    def contradicting(self, indices: NDArray[np.int64], flipped: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return bool [N, N]: where the image of one bona fide sample cannot belong to the image of another.
-
-        They show different people, or poses at least `LEAST_DEG` apart. ``flipped`` [N]: samples that are mirrored,
-        which changes the sign of yaw and roll. False for samples without a known pose.
-        """
-        names = [self._person.get(index) for index in indices.tolist()]
-        people = np.unique([name or "" for name in names], return_inverse=True)[1]
+    def shown(
+        self, indices: NDArray[np.int64], flipped: NDArray[np.bool_], source: NDArray[np.int64] | None = None
+    ) -> Shown:
+        """Return who ``indices`` [N] show. ``flipped`` [N]: samples that are mirrored, which changes the sign of yaw
+        and roll. Without ``source``, all samples come from one."""
+        person = np.array([self._number.get(index, -1) for index in indices.tolist()], np.int64)
         pose = self._pose[indices] * np.where(flipped[:, None], MIRROR_SIGNS, 1.0)
-        away = np.linalg.norm(pose[:, None] - pose[None], axis=2)
-        known = np.array([name is not None for name in names])
-        different = (people[:, None] != people[None]) | (away >= LEAST_DEG)
-        return np.asarray(different & known[:, None] & known[None])
+        return Shown(person, pose, np.zeros(len(indices), np.int64) if source is None else source)

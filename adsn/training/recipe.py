@@ -49,7 +49,9 @@ class TrainSection(TableModel):
 
     ``balance``: ``none`` draws each pair once an epoch; ``class`` draws bona fide and attack pairs equally often;
     ``species`` draws as many bona fide pairs as attacks, and each species equally often, which public sets need.
-    ``precision``: ``bfloat16`` computes the network in mixed precision; loss and weights stay float32.
+    ``precision``: ``bfloat16`` computes the network in mixed precision; loss and weights stay float32. ``memory``: how
+    many earlier pairs a network that compares its streams tells apart besides those of a batch, see
+    `adsn.training.memory`.
     """
 
     seed: int = 0
@@ -60,6 +62,7 @@ class TrainSection(TableModel):
     warm_up: float = Field(default=0.1, ge=0, lt=1)
     balance: Literal["none", "class", "species"] = "none"
     precision: Literal["float32", "bfloat16"] = "float32"
+    memory: int = Field(default=0, ge=0, le=1 << 16)
 
 
 class AugmentSection(TableModel):

@@ -27,7 +27,8 @@ from adsn.network.checkpoint import load_checkpoint, save_checkpoint
 from adsn.network.model import ADSN
 from adsn.training.augment import AugmentedBatch, augment
 from adsn.training.losses import Counterparts, JointLoss
-from adsn.training.moments import OtherMoments
+from adsn.training.memory import EmbeddingMemory
+from adsn.training.moments import OtherMoments, Shown
 from adsn.training.parallel import SINGLE_PROCESS, ProcessGroup
 from adsn.training.recipe import Recipe
 from adsn.training.teacher import DistillationLoss, Teacher
@@ -120,7 +121,7 @@ class Trainer:
         for pairs in (train, dev):
             require_both_classes(pairs)
         self.chances = sampling_weights(train, recipe.train.balance)
-        self.moments = OtherMoments(train.rows())
+        self.moments, self.memory = OtherMoments(train.rows()), EmbeddingMemory(recipe.train.memory)
         self.sources = torch.from_numpy(train.sources()) if isinstance(train, MixedArrays) else None
         torch.manual_seed(recipe.train.seed)
         config = recipe.network_config()
@@ -175,8 +176,8 @@ class Trainer:
             {"params": rest, "weight_decay": 0.0},
         ]
 
-    def batches(self, epoch: int) -> Iterator[tuple[AugmentedBatch, Counterparts]]:
-        """Yield the shuffled, augmented batches of an epoch, each with its `Counterparts`.
+    def batches(self, epoch: int) -> Iterator[tuple[AugmentedBatch, Shown]]:
+        """Yield the shuffled, augmented batches of an epoch, and who each shows.
 
         Every process draws the same order and takes its share of each batch.
         """
@@ -206,13 +207,8 @@ class Trainer:
                 None if self.sources is None else self.sources[chosen],
                 torch.from_numpy(swapped),
             )
-            contradicting = torch.from_numpy(self.moments.contradicting(chosen, batch.flipped.numpy()))
-            if self.sources is not None:
-                # A difference between renderers or cameras would be too easy a cue.
-                source = self.sources[chosen]
-                contradicting &= source[:, None] == source[None]
-            known = (batch.matches, batch.comparable, contradicting)
-            yield batch, Counterparts(*(value.to(self.device) for value in known))
+            sources = None if self.sources is None else self.sources[chosen].numpy()
+            yield batch, self.moments.shown(chosen, batch.flipped.numpy(), sources)
 
     def run(self, report: Report = lambda kind, values: None) -> None:
         """Train until the recipe's last epoch, starting from the current one."""
@@ -241,12 +237,21 @@ class Trainer:
         self.network.train()
         self.loss.train()
         sums: dict[str, float] = {}
-        for batch, counterparts in self.batches(self.progress.epoch):
+        self.memory.clear()
+        for batch, shown in self.batches(self.progress.epoch):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.train.precision == "bfloat16"):
                 half = self.features(batch.first.to(self.device), batch.second.to(self.device))
             # The losses sum many small numbers, so they are computed in float32.
             out = half.float32()
+            counterparts = Counterparts(
+                batch.matches.to(self.device),
+                batch.comparable.to(self.device),
+                self.memory.contradicting(shown).to(self.device),
+                self.memory.embeddings,
+            )
             loss, terms = self.loss(out, batch.label.to(self.device), batch.stream_weight.to(self.device), counterparts)
+            if out.embeddings is not None:
+                self.memory.remember(out.embeddings, shown, batch.comparable)
             if self.lesson is not None:
                 which = self.modalities.index("rgb")
                 # Only every second pair is taught, because the teacher costs as much as the network.

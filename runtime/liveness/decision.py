@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -44,12 +44,13 @@ def decide(
     point: OperatingPoint,
     failed_gates: Sequence[str] = (),
     strobe: StrobeResponse = "unknown",
+    unseen: Container[str] = (),
 ) -> Verdict:
     """Return the verdict on one still pair.
 
     If any gate outside `VETO_CODES` failed, the verdict is ``uncertain`` whatever the score. If only gates in
     `VETO_CODES` failed, a low score gives ``spoof`` and any other score ``uncertain``. A NaN score gives ``uncertain``;
-    engines never return one.
+    engines never return one. ``unseen``: modalities whose image shows too little to be a reason for ``spoof``.
     """
     failed = with_strobe(failed_gates, strobe)
     if set(failed) - VETO_CODES:
@@ -61,6 +62,8 @@ def decide(
     if score >= point.band_low:
         return Verdict("uncertain", (*failed, "score_in_band"))
     reasons = [
-        STREAM_SPOOF[name] for name, value in zip(modalities, stream_scores, strict=True) if value < point.threshold
+        STREAM_SPOOF[name]
+        for name, value in zip(modalities, stream_scores, strict=True)
+        if value < point.threshold and name not in unseen
     ]
     return Verdict("spoof", (*failed, *reasons, "fused_spoof"))

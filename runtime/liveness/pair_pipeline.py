@@ -34,6 +34,7 @@ from runtime.liveness.quality import (
     ir_checks,
     pose_checks,
     rgb_checks,
+    rgb_is_dark,
     time_checks,
 )
 
@@ -172,7 +173,8 @@ class LivenessPipeline:
         checks = (*detection.checks, *measured)
         score = float(scores.score[0])
         streams = (float(scores.stream_scores[0, 0]), float(scores.stream_scores[0, 1]))
-        verdict = decide(score, streams, self.modalities, self.point, failed_codes(checks), strobe)
+        unseen = ("rgb",) if rgb_is_dark(checks) else ()
+        verdict = decide(score, streams, self.modalities, self.point, failed_codes(checks), strobe, unseen)
         return Assessment(
             decision=verdict.decision,
             reasons=verdict.reasons,

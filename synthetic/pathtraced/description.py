@@ -7,14 +7,12 @@ code from the same distributions for bona fide faces and for every instrument.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from synthetic.instruments.portrait import picture_key
-from synthetic.instruments.species import PICTURED
 from synthetic.instruments.worn import WEARERS
-from synthetic.people.attributes import MEDICAL_MASKS, Attributes, draw_medical_mask
+from synthetic.people.attributes import Attributes
 from synthetic.people.makehuman.person import RESERVED_FROM
 from synthetic.presentation import Presentation, attributes_of
 from synthetic.raster.render import Lights
@@ -80,7 +78,7 @@ def describe(presentation: Presentation) -> Description:
     distance = float(np.exp(rng.uniform(math.log(DISTANCE_MM[0]), math.log(DISTANCE_MM[1]))))
     return Description(
         presentation=presentation,
-        attributes=worn_in(presentation),
+        attributes=attributes_of(presentation),
         wearer=WEARERS + int(rng.integers(WEARERS)),
         reserved=presentation.subject >= RESERVED_FROM,
         yaw=yaw,
@@ -94,25 +92,6 @@ def describe(presentation: Presentation) -> Description:
         baseline=float(rng.uniform(*BASELINE_MM)),
         shot=_shot(rng),
     )
-
-
-def worn_in(presentation: Presentation) -> Attributes:
-    """Return a presentation's attributes: its own, or those that both renderers draw, and perhaps a medical mask.
-
-    The mask has a generator of its own: what was drawn before there were masks stays as it was.
-    """
-    worn = attributes_of(presentation)
-    if presentation.attributes is not None:
-        return worn
-    if presentation.species in PICTURED:
-        # As for other attributes: all copies of a picture show the same.
-        key = [0x54, *picture_key(presentation.subject, presentation.number)]
-    else:
-        key = [0x54, *presentation.key]
-    rng = np.random.default_rng(key)
-    wears = bool(rng.uniform() < MEDICAL_MASKS)
-    mask = draw_medical_mask(rng)
-    return replace(worn, medical_mask=mask) if wears else worn
 
 
 def _flooded(lights: Lights, lux: float, rng: np.random.Generator) -> tuple[Lights, float]:

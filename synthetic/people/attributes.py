@@ -17,7 +17,7 @@ GLASSES, TINTED, ON_PICTURE = 0.3, 0.2, 0.5
 """Share of faces with glasses, of tinted glasses, and of glasses put in front of a picture instead of shown in it."""
 HATS = 0.12
 MEDICAL_MASKS, UNDER_NOSE = 0.08, 0.12
-"""Share of faces with a medical mask in path-traced presentations, and of masks worn under the nose."""
+"""Share of faces with a medical mask, and of masks worn under the nose."""
 FLEECES = ((0.27, 0.51, 0.67), (0.74, 0.74, 0.72), (0.03, 0.03, 0.032), (0.45, 0.62, 0.5), (0.7, 0.45, 0.5))
 """Colours of medical masks, linear: blue, white, black, green, pink."""
 

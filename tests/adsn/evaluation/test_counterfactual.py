@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from adsn.evaluation.counterfactual import CHANGES, Counterfactual, effects_json
 from adsn.evaluation.evaluate import engine_scorer
+from adsn.evaluation.renderers import TRACED_SAMPLES
 from runtime.bundle.manifest import open_bundle
 from runtime.imaging.crop import CropRule
 from runtime.liveness.open import default_bundle, open_engine
 from synthetic import Presentation, Rendered, pathtraced, render_patch
+from synthetic.people.makehuman import Library
 
 IR_CROP = CropRule(size=160, margin=0.2)
 
@@ -74,13 +76,15 @@ def test_what_a_renderer_cannot_change_alone_is_refused() -> None:
 def test_the_path_tracer_renders_the_same_presentation_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Presentation] = []
 
-    def painted(presentation: Presentation, *, size: int) -> Rendered:
+    def painted(what: pathtraced.Description, *, size: int, samples: int, library: Library | None) -> Rendered:
+        presentation = what.presentation
         calls.append(presentation)
+        assert samples == TRACED_SAMPLES
         worn = presentation.attributes is not None and presentation.attributes.glasses is not None
         ir = np.full((size, size, 1), 255 if worn else 30, np.uint8)
         return replace(render_patch(Presentation(seed=1, subject=1), size=size), ir=ir)
 
-    monkeypatch.setattr(pathtraced, "render_patch", painted)
+    monkeypatch.setattr(pathtraced, "render", painted)
     asked = Counterfactual(glint_scorer, IR_CROP, ("ir",), threshold=0.5, presentations=4, renderer="pathtraced")
     effect = asked.effect("glasses", "mask_rigid")
     assert (effect.without.errors, effect.with_it.errors, effect.flips) == (0, 4, 4)

@@ -58,7 +58,8 @@ def test_siblings_take_the_place_of_the_next_bona_fide_pair() -> None:
 def test_images_of_other_people_and_of_other_poses_contradict() -> None:
     moments = OtherMoments(ROWS)
     indices = np.array([0, 1, 2, 4, 5, 6])
-    found = moments.contradicting(indices, np.zeros(6, bool))
+    shown = moments.shown(indices, np.zeros(6, bool))
+    found = shown.contradicts(shown)
     a0, a12, a5, b20, unknown, attack = range(6)
     assert (found == found.T).all()
     assert not found.diagonal().any()
@@ -68,7 +69,11 @@ def test_images_of_other_people_and_of_other_poses_contradict() -> None:
     assert found[a0, b20]
     assert not found[[unknown, attack]].any()
     # Mirrored, 5 degrees become -5: 17 away from 12.
-    assert moments.contradicting(indices, np.arange(6) == a5)[a12, a5]
+    mirrored = moments.shown(indices, np.arange(6) == a5)
+    assert mirrored.contradicts(mirrored)[a12, a5]
+    elsewhere = moments.shown(indices, np.zeros(6, bool), np.array([0, 0, 0, 1, 0, 0]))
+    assert not elsewhere.contradicts(elsewhere)[a0, b20], "a difference between two sources is too easy"
+    assert shown.contradicts(elsewhere)[a0].tolist() == [False, True, False, False, False, False]
 
 
 def test_streams_learn_nothing_from_a_swapped_pair() -> None:

@@ -28,6 +28,11 @@ def test_a_spoof_names_what_betrayed_it() -> None:
     assert decide(0.1, (0.9, 0.9), ("rgb", "depth"), POINT).reasons == ("fused_spoof",)
 
 
+def test_an_image_that_shows_nothing_is_no_reason() -> None:
+    verdict = decide(0.1, (0.2, 0.2), ("rgb", "ir"), POINT, unseen=("rgb",))
+    assert verdict == Verdict("spoof", ("ir_spoof", "fused_spoof"))
+
+
 def test_a_veto_keeps_from_live_and_not_from_spoof() -> None:
     veto = ("ir_no_face",)
     assert decide(0.9, (0.9, 0.9), ("rgb", "ir"), POINT, veto) == Verdict("uncertain", veto)

@@ -128,6 +128,14 @@ def test_a_dark_colour_picture_passes_where_infrared_leads() -> None:
     assert statuses["rgb.brightness"] == "pass"
 
 
+def test_a_dark_colour_picture_is_no_reason_for_spoof() -> None:
+    engine = ScriptedEngine(score=0.1)
+    engine.streams = (0.2, 0.3)
+    night = pair(NOW, rgb=(rgb_image() // 40).astype(np.uint8))
+    assert pipeline(engine=engine).assess(night, now_ns=NOW).reasons == ("ir_spoof", "fused_spoof")
+    assert pipeline(engine=engine).assess(pair(NOW), now_ns=NOW).reasons == ("rgb_spoof", "ir_spoof", "fused_spoof")
+
+
 def test_a_dark_colour_picture_fails_where_nothing_else_sees() -> None:
     night = Pair(rgb=(rgb_image() // 40).astype(np.uint8), depth=depth_map())
     found = pipeline(modalities=("rgb", "depth")).assess(night, {"rgb": BOX})

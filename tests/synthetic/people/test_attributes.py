@@ -14,6 +14,7 @@ from synthetic import (
     Attributes,
     Presentation,
     attributes_of,
+    draw_attributes,
     draw_glasses,
     draw_hat,
     draw_medical_mask,
@@ -24,6 +25,7 @@ TRAITS: dict[str, Callable[[Attributes], float]] = {
     "glasses": lambda worn: worn.glasses is not None,
     "clear glasses": lambda worn: worn.glasses is not None and worn.glasses.tint == 0,
     "hat": lambda worn: worn.hat is not None,
+    "medical mask": lambda worn: worn.medical_mask is not None,
     "smile": lambda worn: worn.face.smile,
     "open mouth": lambda worn: worn.face.open_mouth,
     "eyes": lambda worn: worn.face.eyes,
@@ -47,6 +49,15 @@ def test_every_attribute_has_the_same_distribution_in_every_species() -> None:
         assert max(means) - min(means) < 5 * spread / np.sqrt(1000), name
 
 
+def test_one_face_in_twelve_wears_a_medical_mask_and_is_else_the_same() -> None:
+    drawn = [Presentation(seed=5, subject=subject, species="mask_rigid") for subject in range(4000)]
+    worn = [attributes_of(presentation) for presentation in drawn]
+    assert 0.07 < np.mean([w.medical_mask is not None for w in worn]) < 0.09
+    for presentation, attributes in zip(drawn[:200], worn, strict=False):
+        without = draw_attributes(np.random.default_rng([*presentation.key, 3]))
+        assert replace(attributes, medical_mask=None) == without
+
+
 def test_attributes_are_independent_of_each_other() -> None:
     drawn = [attributes_of(Presentation(seed=5, subject=subject)) for subject in range(4000)]
     columns = np.array([[float(trait(worn)) for name, trait in TRAITS.items() if name != "clear glasses"]
@@ -57,7 +68,7 @@ def test_attributes_are_independent_of_each_other() -> None:
 
 def worn_bare(species: str, subject: int = 40) -> Attributes:
     worn = attributes_of(Presentation(seed=5, subject=subject, species=species))
-    return replace(worn, glasses=None, hat=None)
+    return replace(worn, glasses=None, hat=None, medical_mask=None)
 
 
 # No glasses are worn over a partial attack that consists of solid glasses.

@@ -34,13 +34,13 @@ def equal(a: Rendered, b: Rendered) -> bool:
 
 
 def lit(species: str, count: int, *, bare: bool = False) -> list[Rendered]:
-    """Return patches whose RGB image is not dark. ``bare``: without glasses and hats."""
+    """Return patches whose RGB image is not dark. ``bare``: without glasses, hats and medical masks."""
     found: list[Rendered] = []
     number = 0
     while len(found) < count:
         shown = Presentation(seed=17, subject=100 + number, species=species, number=number)
         if bare:
-            shown = replace(shown, attributes=replace(attributes_of(shown), glasses=None, hat=None))
+            shown = replace(shown, attributes=replace(attributes_of(shown), glasses=None, hat=None, medical_mask=None))
         r = render_patch(shown)
         number += 1
         if r.conditions["lux"] > 50:
