@@ -128,7 +128,7 @@ def answers(shown: Shown, lit: Picture, dark: Picture) -> list[StrobeResponse]:
     """Return the strobe response of each pair. ``lit``, ``dark``: views, uint8 [F, h, w]."""
     boxes = [Box(*map(float, box)) for box in shown.scene_box]
     return [
-        compare(a[:, :, None], b[:, :, None], box, ActiveLightRule()).answer
+        compare(a[:, :, None], b[:, :, None], box, ActiveLightRule())
         for a, b, box in zip(lit, dark, boxes, strict=True)
     ]
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import datetime
-import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.support.machine import describe
+from benchmarks.support.markdown import paragraph, table
 from benchmarks.timing_offsets import offset_rows
 from calib.geometry.board import Board, BoardFinder
 from calib.geometry.coverage import BoardView
@@ -37,15 +37,6 @@ SEEDS = range(6)
 DISTANCES = (350, 400, 500, 600, 800, 1000)
 FACES = 40
 Floats = NDArray[np.float64]
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
-
-
-def paragraph(*parts: str) -> list[str]:
-    """Return a paragraph of the page, wrapped, and an empty line."""
-    return [*textwrap.wrap(" ".join(parts), 118), ""]
 
 
 def positions(z: float) -> list[tuple[float, float, float]]:

@@ -63,16 +63,16 @@ def sensitivity(
     return sorted(costs, key=lambda cost: -cost.rms)
 
 
-def fewest_kept(order: Sequence[str], passes: Callable[[list[str]], bool], most: int = MOST_KEPT) -> list[str] | None:
+def fewest_kept(order: Sequence[str], passes: Callable[[list[str]], bool]) -> list[str] | None:
     """Return the shortest prefix of ``order`` for which ``passes`` is true.
 
-    Returns None if ``passes`` is false even for ``most`` layers. ``order``: layers, most expensive first. ``passes``:
-    whether the gate passes with the given layers in float. The search doubles the number of layers and then bisects, so
-    it calls ``passes`` about 2·log₂(``most``) times. It assumes that keeping more layers in float never makes the gate
-    fail. If that is wrong, the result still passes, but there may be a shorter one.
+    Returns None if ``passes`` is false even for `MOST_KEPT` layers. ``order``: layers, most expensive first.
+    ``passes``: whether the gate passes with the given layers in float. The search doubles the number of layers and then
+    bisects, so it calls ``passes`` about 2·log₂(`MOST_KEPT`) times. It assumes that keeping more layers in float never
+    makes the gate fail. If that is wrong, the result still passes, but there may be a shorter one.
     """
     low, high = -1, 0
-    limit = min(most, len(order))
+    limit = min(MOST_KEPT, len(order))
     while not passes(list(order[:high])):
         if high >= limit:
             return None

@@ -14,7 +14,7 @@ from synthetic.people.eyewear import eyewear_of
 from synthetic.people.identity import Identity, identity_of
 from synthetic.people.shape import HeadShape, head_shape, head_surface
 from synthetic.presentation import Presentation, attributes_of
-from synthetic.raster.render import Lights, rotation
+from synthetic.rendering import Lights, rotation
 from synthetic.sensor.camera import CameraRig, draw_camera
 
 

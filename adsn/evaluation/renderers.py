@@ -14,8 +14,8 @@ from adsn.datasets.shards import DETECTED
 from runtime.core.values import Box
 from synthetic import PATH_TRACED_SPECIES, SPECIES, Attributes, Presentation, Rendered, pathtraced, render_patch
 from synthetic.people.makehuman import Library
-from synthetic.raster.render import View
 from synthetic.raster.take import BOX_MM, PATCH_EXTENT, face_box, take
+from synthetic.rendering import View
 from synthetic.scene import compose
 
 RendererName = Literal["fast", "pathtraced"]

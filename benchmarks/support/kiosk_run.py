@@ -22,7 +22,6 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 URL = re.compile(r"console: (http://[^/]+)/console")
-CRITICAL_POLL_S = 0.05
 
 
 class KioskProcess:

@@ -16,7 +16,7 @@ from synthetic.pathtraced import describe, render
 from synthetic.pathtraced.description import Description
 from synthetic.people.makehuman import VARIABLE
 from synthetic.presentation import Presentation
-from synthetic.raster.render import rotation
+from synthetic.rendering import rotation
 
 SEED, FIRST = 77, 7500
 """Seed and first subject. They were not used in training, nor for any choice in the detector or the head pose."""

@@ -24,8 +24,8 @@ import synthetic.scene
 from runtime.core.values import Box
 from runtime.imaging.crop import CropRule, crop
 from synthetic import SPECIES, Presentation
-from synthetic.raster.render import View
 from synthetic.raster.take import BOX_MM, face_box, take
+from synthetic.rendering import View
 from synthetic.scene import Scene, compose
 
 FRAME_NS = 33_333_333

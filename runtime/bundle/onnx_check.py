@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,15 +38,6 @@ RAW_TYPES: dict[int, np.dtype[Any]] = {FLOAT: np.dtype("<f4"), FLOAT16: np.dtype
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 WireField = tuple[int, int | memoryview]
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """Result of the check: opset, number of nodes, bytes of weights."""
-
-    opset: int
-    nodes: int
-    weight_bytes: int
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
@@ -99,8 +89,8 @@ def _message(value: int | memoryview) -> memoryview:
     return value
 
 
-def check_model(data: bytes, where: str) -> ModelFacts:
-    """Check a serialised model and return its facts. ``where``: name of the model in error messages.
+def check_model(data: bytes, where: str) -> None:
+    """Check a serialised model. ``where``: name of the model in error messages.
 
     Raises:
         NotAModel: the data is not an ONNX model, is too large, or has parts that this project never writes (functions,
@@ -112,12 +102,12 @@ def check_model(data: bytes, where: str) -> ModelFacts:
     if len(data) > MAX_BYTES:
         raise NotAModel(f"{where} has {len(data) >> 20} MiB; models of this project are below {MAX_BYTES >> 20} MiB.")
     try:
-        return _check(memoryview(data))
+        _check(memoryview(data))
     except (NotAModel, ExternalData, UnknownOpset, UnknownOperator, WeightsNotFinite) as error:
         raise type(error)(f"{where}: {error.message}") from None
 
 
-def _check(data: memoryview) -> ModelFacts:
+def _check(data: memoryview) -> None:
     opset, graph = 0, None
     for number, value in fields(data):
         if number == 8:
@@ -135,18 +125,17 @@ def _check(data: memoryview) -> ModelFacts:
         raise NotAModel("it contains no graph; it is not an ONNX model.")
     if opset not in OPSETS:
         raise UnknownOpset(f"opset {opset} is not supported; supported are {OPSETS.start} to {OPSETS.stop - 1}.")
-    nodes = weight_bytes = 0
+    nodes = 0
     for number, value in fields(graph):
         if number == 1:
             nodes += 1
             _check_node(_message(value))
         elif number == 5:
-            weight_bytes += _check_tensor(_message(value))
+            _check_tensor(_message(value))
         elif number == 15:
             raise NotAModel("it contains sparse weights, which this project never writes.")
     if not 0 < nodes <= MAX_NODES:
         raise NotAModel(f"it has {nodes} nodes; models of this project have 1 to {MAX_NODES}.")
-    return ModelFacts(opset, nodes, weight_bytes)
 
 
 def _check_node(node: memoryview) -> None:
@@ -167,7 +156,7 @@ def _check_node(node: memoryview) -> None:
         raise UnknownOperator(f"it uses the operator {name!r}, which no model of this project contains.")
 
 
-def _check_tensor(tensor: memoryview) -> int:
+def _check_tensor(tensor: memoryview) -> None:
     dims: list[int] = []
     kind, name = 0, ""
     raw: memoryview | None = None
@@ -196,7 +185,6 @@ def _check_tensor(tensor: memoryview) -> int:
     for part in listed:
         if len(part) % 4 or not np.isfinite(np.frombuffer(part, "<f4")).all():
             raise WeightsNotFinite(f"the weights {name!r} contain NaN or infinity; the model is damaged.")
-    return len(raw or b"")
 
 
 def _packed(data: memoryview) -> Iterator[int]:

@@ -14,7 +14,6 @@ the stream includes it. V4L2 cameras need no mapping: their timestamps are alrea
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from fractions import Fraction
 
 from runtime.core.units import MS
@@ -32,55 +31,41 @@ _LATE_FRAMES = 8
 _LATE_FOR_NS = 400 * MS
 
 
-@dataclass(frozen=True, slots=True)
-class HostTime:
-    """A device timestamp mapped to the host's clock.
-
-    ``host_ns``: CLOCK_MONOTONIC, late by the shortest transport delay. ``generation``: increases with each step of the
-    device's clock; times of different generations cannot be compared.
-    """
-
-    host_ns: int
-    generation: int
-
-
 class DeviceClock:
     """Mapping of one device's timestamps to the host's clock. No I/O; keeps at most 1,024 arrivals.
 
     ``tick_ns``: nanoseconds per count (1000 for microseconds; a Fraction if it is not a whole number). ``bits``: width
-    of the counter if it wraps; 0 if it does not. ``window_ns``: how long arrivals are kept.
+    of the counter if it wraps; 0 if it does not.
 
-    If the device's clock steps by at least 15 ms forward or 30 ms back, a new generation starts. A step is recognised
+    If the device's clock steps by at least 15 ms forward or 30 ms back, ``generation`` increases; times of different
+    generations cannot be compared. A step is recognised
     at once if a frame arrives earlier than possible or timestamps go back. Late frames may only have been delayed, so a
     step is assumed after eight late frames in a row over at least 0.4 s. Smaller steps are absorbed as old arrivals
     leave the window.
 
     Raises:
-        ValueError: the tick or the window is not above 0, or the width is negative.
+        ValueError: the tick is not above 0, or the width is negative.
     """
 
-    def __init__(self, *, tick_ns: int | Fraction = 1, bits: int = 0, window_ns: int = _WINDOW_NS) -> None:
-        if tick_ns <= 0 or bits < 0 or window_ns <= 0:
-            raise ValueError("tick_ns and window_ns must be above 0, and bits must not be negative.")
+    def __init__(self, *, tick_ns: int | Fraction = 1, bits: int = 0) -> None:
+        if tick_ns <= 0 or bits < 0:
+            raise ValueError("tick_ns must be above 0, and bits must not be negative.")
         self._tick = Fraction(tick_ns)
         self._wrap = 1 << bits if bits else 0
-        self._window = window_ns
         self._ticks: int | None = None  # newest timestamp, unwrapped
         self._arrival = 0
         self.generation = 0
         self._start(0, 0)
 
-    @property
-    def drift_ppm(self) -> float:
-        """Return how much faster the host's clock runs than the device's, in ppm; 0 until it is known."""
-        return self._slope * 1e6
-
     def __len__(self) -> int:
         """Return the number of arrivals kept."""
         return len(self._points)
 
-    def update(self, ticks: int, t_arrival_ns: int) -> HostTime:
-        """Map a frame's timestamp ``ticks``, in counts of the device, and refine the mapping with its arrival time."""
+    def update(self, ticks: int, t_arrival_ns: int) -> int:
+        """Map a frame's timestamp ``ticks``, in counts of the device, and refine the mapping with its arrival time.
+
+        The result is on CLOCK_MONOTONIC, in nanoseconds, and late by the shortest transport delay.
+        """
         ticks = self._unwrap(ticks, t_arrival_ns)
         device = int(ticks * self._tick)
         if self._stepped(device, t_arrival_ns):
@@ -91,8 +76,7 @@ class DeviceClock:
         self._arrival = t_arrival_ns
         if not self._late:  # a late arrival does not help to locate the edge
             self._learn(device - self._zero, t_arrival_ns - device - self._base)
-        host = device + self._base + round(self._edge(device - self._zero))
-        return HostTime(host, self.generation)
+        return device + self._base + round(self._edge(device - self._zero))
 
     def _unwrap(self, ticks: int, arrival: int) -> int:
         if self._ticks is not None and self._wrap:
@@ -137,9 +121,9 @@ class DeviceClock:
         self._sum += x
         # The oldest point is always a corner of the hull, so the hull must be rebuilt when that point is dropped. To do
         # that rarely, a tenth of a window is dropped at a time.
-        if x - points[0][0] > 11 * self._window // 10 or len(points) > _MAX_POINTS:
+        if x - points[0][0] > 11 * _WINDOW_NS // 10 or len(points) > _MAX_POINTS:
             least = len(points) - 9 * _MAX_POINTS // 10 if len(points) > _MAX_POINTS else 0
-            while x - points[0][0] > self._window or least > 0:
+            while x - points[0][0] > _WINDOW_NS or least > 0:
                 self._sum -= points.popleft()[0]
                 least -= 1
             self._hull = []

@@ -75,17 +75,17 @@ class CameraUri:
         """Return an option's text."""
         return self.options.get(name, default)
 
-    def size(self, name: str = "size") -> tuple[int, int] | None:
-        """Return width and height in pixels; None if the option is absent."""
-        text = self.options.get(name)
+    def size(self) -> tuple[int, int] | None:
+        """Return the option ``size``, width and height in pixels; None if it is absent."""
+        text = self.options.get("size")
         if text is None:
             return None
         match = SIZE.fullmatch(text)
         if match is None:
-            raise self._error(name, "a width and a height such as 640x480")
+            raise self._error("size", "a width and a height such as 640x480")
         width, height = int(match[1]), int(match[2])
         if not (1 <= width <= MOST_PIXELS and 1 <= height <= MOST_PIXELS):
-            raise self._error(name, f"from 1x1 to {MOST_PIXELS}x{MOST_PIXELS}")
+            raise self._error("size", f"from 1x1 to {MOST_PIXELS}x{MOST_PIXELS}")
         return width, height
 
     def integer(self, name: str, default: int, low: int | None = None, high: int | None = None) -> int:

@@ -45,16 +45,6 @@ class BatchingEngine:
         self._running = False
 
     @property
-    def engine(self) -> Engine:
-        """The engine that runs the batches."""
-        return self._engine
-
-    @property
-    def queued(self) -> int:
-        """Number of calls that are not yet in a running batch."""
-        return len(self._waiting)
-
-    @property
     def info(self) -> EngineInfo:
         return self._engine.info
 

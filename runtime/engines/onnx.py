@@ -57,12 +57,10 @@ class OnnxEngine:
     device = "cpu"
     providers: tuple[Any, ...] = ("CPUExecutionProvider",)
 
-    def __init__(
-        self, model: bytes, precision: Precision, *, profile: ThreadProfile = "latency", threads: int = 0
-    ) -> None:
+    def __init__(self, model: bytes, precision: Precision, *, profile: ThreadProfile = "latency") -> None:
         ort = import_onnxruntime()
         # "throughput" means one thread for this engine; the worker pool creates one engine per core.
-        count = threads or (usable_cores() if profile == "latency" else 1)
+        count = usable_cores() if profile == "latency" else 1
         options = ort.SessionOptions()
         options.intra_op_num_threads = count
         options.inter_op_num_threads = 1
@@ -126,9 +124,7 @@ class OnnxCudaEngine(OnnxEngine):
     # TF32 is off because it rounds to 10 bits, and the FP32 golden vectors would not be reproduced.
     providers = (("CUDAExecutionProvider", {"device_id": 0, "use_tf32": 0}), "CPUExecutionProvider")
 
-    def __init__(
-        self, model: bytes, precision: Precision, *, profile: ThreadProfile = "latency", threads: int = 0
-    ) -> None:
+    def __init__(self, model: bytes, precision: Precision, *, profile: ThreadProfile = "latency") -> None:
         find_gpus()
         ort = import_onnxruntime()
         if "CUDAExecutionProvider" not in ort.get_available_providers():
@@ -136,7 +132,7 @@ class OnnxCudaEngine(OnnxEngine):
                 f"this ONNX Runtime ({ort.__version__}) is built without CUDA. Replace it: pip uninstall "
                 "onnxruntime, then pip install 'adsn[gpu]'."
             )
-        super().__init__(model, precision, profile=profile, threads=threads)
+        super().__init__(model, precision, profile=profile)
 
 
 def _spec(node: Any) -> InputSpec:

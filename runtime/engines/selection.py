@@ -17,21 +17,11 @@ EngineOpeners = Mapping[Backend, Callable[[], Engine]]
 
 
 @dataclass(frozen=True, slots=True)
-class EngineCandidate:
-    """Result of trying one backend. ``reason``: why it was rejected; empty only for the backend that runs."""
-
-    backend: Backend
-    accepted: bool
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class SelectedEngine:
-    """The opened `Engine` and all candidates that were tried."""
+    """The opened `Engine`. Its ``info`` says whether it is degraded and why other backends were rejected."""
 
     engine: Engine
     info: EngineInfo
-    candidates: tuple[EngineCandidate, ...]
 
     @property
     def inputs(self) -> tuple[InputSpec, ...]:
@@ -67,23 +57,22 @@ def select_engine(
     Raises:
         BundleError: a file of the bundle does not match its manifest; there is no fallback for an altered bundle.
         EngineUnavailable: no backend works, or ``wanted`` is ``required`` and does not work. The message has the reason
-            for each candidate.
+            for each backend.
     """
     order = BACKENDS if wanted == "auto" else (wanted, *(b for b in BACKENDS if b != wanted))
-    candidates: list[EngineCandidate] = []
+    rejected: dict[Backend, str] = {}
     for backend in order:
         if backend not in openers:
             continue
         try:
             engine = openers[backend]()
         except (BundleMissing, EngineError, ConfigError) as error:
-            candidates.append(EngineCandidate(backend, False, error.message))
+            rejected[backend] = error.message
             if required and backend == wanted:
                 raise EngineUnavailable(f"{wanted} is required and does not work: {error.message}") from error
             continue
-        candidates.append(EngineCandidate(backend, True))
         degraded = backend != wanted if wanted != "auto" else backend == "onnx-cpu" and has_gpu()
-        refused = "; ".join(f"not {c.backend}: {c.reason}" for c in candidates if not c.accepted)
-        return SelectedEngine(engine, replace(engine.info, degraded=degraded, reason=refused), tuple(candidates))
-    reasons = "\n  ".join(f"{c.backend}: {c.reason}" for c in candidates)
+        reason = "; ".join(f"not {other}: {why}" for other, why in rejected.items())
+        return SelectedEngine(engine, replace(engine.info, degraded=degraded, reason=reason))
+    reasons = "\n  ".join(f"{backend}: {why}" for backend, why in rejected.items())
     raise EngineUnavailable(f"no engine works on this machine:\n  {reasons}")

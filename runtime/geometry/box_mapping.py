@@ -163,12 +163,10 @@ class BoxMapper(Protocol):
 class ScaleMapper:
     """`BoxMapper` for registered images that differ at most in scale: aligned uploads, aligned depth, or one lens."""
 
-    aspect_tolerance: float = ASPECT_TOLERANCE
-
     def map_box(self, box: Box, source: Modality, target: Modality, pair: Pair) -> MappedBox | None:
         a, b = pair.image(source).shape, pair.image(target).shape
         sx, sy = b[1] / a[1], b[0] / a[0]
-        if abs(sx / sy - 1) > self.aspect_tolerance:
+        if abs(sx / sy - 1) > ASPECT_TOLERANCE:
             return None
         return MappedBox(box.scaled(sx, sy), "same" if sx == sy == 1 else "scale", None)
 

@@ -158,13 +158,6 @@ class DriftMonitor:
         )
         return DriftState(x, y, len(self._xs), self._rejected, drifted, advice if drifted else "")
 
-    def reset(self) -> None:
-        """Forget all readings, after the cameras were opened again or calibrated."""
-        self._xs.clear()
-        self._ys.clear()
-        self._slacks.clear()
-        self._rejected, self._last_ns = 0, None
-
 
 def rounding_shift(ir_box: Box, rgb_box: Box) -> tuple[float, float]:
     """Return the part of the shift that comes from rounding the crops to whole pixels, in pixels of the IR image."""

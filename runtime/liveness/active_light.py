@@ -57,23 +57,6 @@ class ActiveLightRule:
 
 
 @dataclass(frozen=True, slots=True)
-class ActiveLightCue:
-    """Result of the active-light check.
-
-    ``gain``: gain of the face in grey levels. ``ratio``: that gain divided by the gain of the surroundings.
-    ``darkening``: see `ActiveLightRule.min_darkening`. Each is None if it could not be measured.
-    """
-
-    answer: StrobeResponse
-    gain: float | None = None
-    ratio: float | None = None
-    darkening: float | None = None
-
-
-UNKNOWN = ActiveLightCue("unknown")
-
-
-@dataclass(frozen=True, slots=True)
 class ActiveLight:
     """Compares the lit frames of pairs with the adjacent dark ones.
 
@@ -83,19 +66,19 @@ class ActiveLight:
 
     rule: ActiveLightRule = ActiveLightRule()
 
-    def measure(self, pair: Pair, box: Box) -> ActiveLightCue:
-        """Measure whether the face at ``box`` in the IR image follows the illuminator."""
+    def measure(self, pair: Pair, box: Box) -> StrobeResponse:
+        """Return how the face at ``box`` in the IR image responds to the illuminator."""
         lit, dark = pair.ir, pair.ir_dark
         if lit is None or dark is None or pair.lit != "lit" or lit.shape != dark.shape:
-            return UNKNOWN
+            return "unknown"
         times = pair.ir_time_ns, pair.ir_dark_time_ns
         if times[0] is None or times[1] is None or abs(times[0] - times[1]) > self.rule.max_apart_ns:
-            return UNKNOWN
+            return "unknown"
         return compare(lit, dark, box, self.rule)
 
 
-def compare(lit: Image, dark: Image, box: Box, rule: ActiveLightRule) -> ActiveLightCue:
-    """Compare a lit and a dark IR image, both uint8 [H, W, 1], of a face at ``box``."""
+def compare(lit: Image, dark: Image, box: Box, rule: ActiveLightRule) -> StrobeResponse:
+    """Return how the face at ``box`` responds to the illuminator. ``lit``, ``dark``: IR images, uint8 [H, W, 1]."""
     cx, cy, w, h = box.x + box.w / 2, box.y + box.h / 2, box.w, box.h
     face = (cx - FACE * w, cy - FACE * h, cx + FACE * w, cy + FACE * h)
     around = (
@@ -106,7 +89,7 @@ def compare(lit: Image, dark: Image, box: Box, rule: ActiveLightRule) -> ActiveL
     lit_face, visible = _mean(lit, (face,))
     dark_face, _ = _mean(dark, (face,))
     if visible < 0.9 or dark_face > CLIPPED_MEAN:
-        return UNKNOWN
+        return "unknown"
     gain = lit_face - dark_face
     ratio = darkening = None
     lit_around, visible = _mean(lit, around)
@@ -117,15 +100,13 @@ def compare(lit: Image, dark: Image, box: Box, rule: ActiveLightRule) -> ActiveL
         if dark_face >= rule.min_ambient:
             darkening = _log_ratio(dark_around, lit_around) - _log_ratio(dark_face, lit_face)
     if gain < rule.no_answer:
-        answer: StrobeResponse = "mismatch"
-    elif gain < rule.answer:
+        return "mismatch"
+    if gain < rule.answer:
         # In sunlight a strobe adds only eight to ten grey levels, so a slightly smaller gain proves nothing.
-        answer = "unknown"
-    elif (ratio is not None and ratio < rule.min_ratio) or (darkening is not None and darkening < rule.min_darkening):
-        answer = "mismatch"
-    else:
-        answer = "follows" if ratio is not None else "unknown"
-    return ActiveLightCue(answer, gain, ratio, darkening)
+        return "unknown"
+    if (ratio is not None and ratio < rule.min_ratio) or (darkening is not None and darkening < rule.min_darkening):
+        return "mismatch"
+    return "follows" if ratio is not None else "unknown"
 
 
 def _log_ratio(dark: float, lit: float) -> float:

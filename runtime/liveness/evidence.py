@@ -119,10 +119,7 @@ class EvidenceState:
     level: float
     pairs: int
     good: int
-    started_ns: int | None
-    ends_ns: int | None
     forgotten: str
-    verdict: Verdict | None
 
 
 class Evidence:
@@ -158,16 +155,8 @@ class Evidence:
 
     @property
     def state(self) -> EvidenceState:
-        started = self._started
-        return EvidenceState(
-            level=self._level / self.rule.confirm,
-            pairs=self._good + self._bad,
-            good=self._good,
-            started_ns=started,
-            ends_ns=None if started is None else started + self.rule.deadline_ns,
-            forgotten=self._why,
-            verdict=self._verdict,
-        )
+        """Status of the current attempt."""
+        return EvidenceState(self._level / self.rule.confirm, self._good + self._bad, self._good, self._why)
 
     def reset(self, reason: str) -> None:
         """Begin a new attempt with its own deadline. Pairs older than those already seen are still ignored."""

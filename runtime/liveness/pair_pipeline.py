@@ -197,7 +197,7 @@ class LivenessPipeline:
     ) -> tuple[list[Check], StrobeResponse]:
         """Return the results of the quality gates, and whether the face brightens with the strobing illuminator."""
         box = detection.boxes.get("ir")
-        strobe = "unknown" if box is None else self.light.measure(pair, box).answer
+        strobe = "unknown" if box is None else self.light.measure(pair, box)
         return self._checks(pair, detection, now_ns, carried), strobe
 
     def _checks(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +32,6 @@ FLOOD_MEAN = 170.0
 _WINDOW = 12
 _SHORT = 6
 _LONGEST_GAP = 1000
-
-IlluminationSource = Literal["metadata", "declared", "found", "steady", "unknown"]
-"""Source of the illumination state of the frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +56,11 @@ def _is_steady(levels: list[float]) -> bool:
 class Illumination:
     """State of the illuminator.
 
-    ``pattern``: ratio of lit to dark frames, ``steady``, or empty while unknown. ``contrast``: mean of the lit frames
-    minus mean of the dark frames, in grey levels. ``ambient``: mean of the dark frames, in grey levels. Either is None
-    if there are no such frames. ``separation``: see `strobe.RhythmFit`. ``reason``: reason code of a fault
+    ``pattern``: ratio of lit to dark frames, ``steady``, or empty while unknown. ``reason``: reason code of a fault
     (``strobe_lost``, ``ir_unlit``, ``ambient_flood``); empty without a fault.
     """
 
-    knowledge: IlluminationSource
     pattern: str
-    contrast: float | None
-    ambient: float | None
-    separation: float
     reason: str
 
 
@@ -90,7 +81,8 @@ class IlluminationClassifier:
     def _restart(self) -> None:
         self._levels: deque[tuple[int, float, IlluminationState]] = deque(maxlen=_WINDOW)
         self._rhythm: StrobeRhythm | None = None
-        self._last: RhythmFit | None = None
+        self._flag_rhythm: StrobeRhythm | None = None
+        self._flag_gap = 0.0
         self._holding = False
         self._steady = False
         self._flagged = 0
@@ -135,11 +127,7 @@ class IlluminationClassifier:
     @property
     def state(self) -> Illumination:
         """The current state of the illuminator."""
-        knowledge, pattern = self._knowledge()
-        contrast = separation = None
-        if self._last is not None and (knowledge in ("declared", "found", "metadata") or self._rhythm is not None):
-            contrast, separation = self._last.gap, self._last.separation
-        return Illumination(knowledge, pattern, contrast, self._ambient(), separation or 0.0, self._reason())
+        return Illumination(self._pattern(), self._reason())
 
     # -- rhythm ------------------------------------------------------------------------------------------------------
 
@@ -169,7 +157,6 @@ class IlluminationClassifier:
         if len(levels) == _WINDOW and max(steps) < LOST_GAP:
             # There is no rhythm to find. Searching on every frame of a steady light would cost more than everything
             # else here.
-            self._last = RhythmFit(self._rhythm or self._rhythms[0], 0.0, 0.0)
             self._steady = self._strobe == "auto" and self._rhythm is None and (self._steady or _is_steady(levels))
             return
         for length in (_WINDOW, _WINDOW - 2):
@@ -180,20 +167,19 @@ class IlluminationClassifier:
                 self._hold(fitted)
                 return
         if len(levels) == _WINDOW:
-            self._last = best_rhythm_fit(indices, levels, self._rhythms)
-            calm = self._last.gap < LOST_GAP and _is_steady(levels)
+            calm = best_rhythm_fit(indices, levels, self._rhythms).gap < LOST_GAP and _is_steady(levels)
             self._steady = self._strobe == "auto" and self._rhythm is None and (calm or self._steady)
 
     def _hold(self, fitted: RhythmFit) -> None:
-        self._rhythm, self._last, self._holding, self._steady, self._faint = fitted.rhythm, fitted, True, False, 0
+        self._rhythm, self._holding, self._steady, self._faint = fitted.rhythm, True, False, 0
 
     def _check(self, indices: list[int], levels: list[float]) -> None:
         assert self._rhythm is not None
-        self._last = fit_rhythm(indices, levels, self._rhythm)
-        if self._last.gap <= -LOCK_GAP and self._last.separation >= LOCK_SEPARATION:
+        fitted = fit_rhythm(indices, levels, self._rhythm)
+        if fitted.gap <= -LOCK_GAP and fitted.separation >= LOCK_SEPARATION:
             self._search(indices, levels)  # inverted: the camera dropped a frame and did not count it
             return
-        self._faint = self._faint + 1 if self._last.gap < LOST_GAP else 0
+        self._faint = self._faint + 1 if fitted.gap < LOST_GAP else 0
         if self._faint >= _SHORT:
             self._holding = False
 
@@ -212,13 +198,11 @@ class IlluminationClassifier:
         lit = [level for _, level, state in self._levels if state == "lit"]
         dark = [level for _, level, state in self._levels if state == "dark"]
         if len(lit) < 3 or len(dark) < 3:
-            self._last = None
+            self._flag_rhythm, self._flag_gap = None, 0.0
             return
-        gap = float(np.mean(lit) - np.mean(dark))
-        deviation = float(np.sqrt((np.var(lit) + np.var(dark)) / 2))
+        self._flag_gap = float(np.mean(lit) - np.mean(dark))
         cycle = max(2, round((len(lit) + len(dark)) / min(len(lit), len(dark))))
-        rhythm = StrobeRhythm(cycle, cycle - 1 if len(lit) > len(dark) else 1, 0)
-        self._last = RhythmFit(rhythm, gap, abs(gap) / max(deviation, 0.5))
+        self._flag_rhythm = StrobeRhythm(cycle, cycle - 1 if len(lit) > len(dark) else 1, 0)
 
     # -- bookkeeping -------------------------------------------------------------------------------------------------
 
@@ -243,16 +227,12 @@ class IlluminationClassifier:
     def _series(self) -> tuple[list[int], list[float]]:
         return [i for i, _, _ in self._levels], [level for _, level, _ in self._levels]
 
-    def _knowledge(self) -> tuple[IlluminationSource, str]:
+    def _pattern(self) -> str:
         if self._flagged:
-            return "metadata", self._last.rhythm.pattern if self._last else "steady"
-        if self._strobe in ("steady", "none"):
-            return "declared", "steady"
+            return self._flag_rhythm.pattern if self._flag_rhythm else "steady"
         if self._rhythm is not None and self._holding:
-            return ("found" if self._strobe == "auto" else "declared"), self._rhythm.pattern
-        if self._steady:
-            return "steady", "steady"
-        return "unknown", ""
+            return self._rhythm.pattern
+        return "steady" if self._steady or self._strobe in ("steady", "none") else ""
 
     def _dark_levels(self) -> list[float]:
         if self._flagged:
@@ -273,7 +253,7 @@ class IlluminationClassifier:
         if ambient is not None and ambient > FLOOD_MEAN:
             return "ambient_flood"
         alternates = self._strobe not in ("auto", "steady") or self._rhythm is not None or self._last_flags_alternate()
-        followed = self._last is not None and self._last.gap >= LOST_GAP if self._flagged else self._holding
+        followed = self._flag_gap >= LOST_GAP if self._flagged else self._holding
         if alternates and not followed:
             return "ambient_flood" if float(np.mean(levels)) > FLOOD_MEAN else "strobe_lost"
         if max(levels) < MIN_LIT_MEAN or (self._flagged and not any(state == "lit" for _, _, state in self._levels)):

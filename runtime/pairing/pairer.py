@@ -83,11 +83,6 @@ class MatchedFrames(NamedTuple):
     dark_ns: int | None
 
     @property
-    def skew_ns(self) -> int:
-        """Absolute difference of the two mid-exposures."""
-        return abs(self.second_ns - self.first_ns)
-
-    @property
     def frames(self) -> tuple[Frame, Frame]:
         return self.first, self.second
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import random
 import threading
 import time
 from collections import deque
@@ -53,7 +52,7 @@ class RigObserver(Protocol):
 class Rig:
     """`runtime.pairing.feed.PairFeed` of two cameras.
 
-    ``observers``: see `RigObserver`. ``opener`` and ``rng`` are for tests.
+    ``observers``: see `RigObserver`. ``opener`` is for tests.
 
     Raises:
         ConfigError: the settings do not name two cameras, or an address is wrong.
@@ -65,7 +64,6 @@ class Rig:
         *,
         observers: tuple[RigObserver, ...] = (),
         opener: CameraOpener = open_source,
-        rng: random.Random | None = None,
     ) -> None:
         self._pairing = RigPairing(settings)
         check_cameras({modality: getattr(settings, modality) for modality in self._pairing.modalities})
@@ -76,7 +74,7 @@ class Rig:
         for modality in self._pairing.modalities:
             uri = getattr(settings, modality)
             opening = functools.partial(opener, uri, modality)
-            self._cameras.append(CameraSupervisor(modality, opening, wake=self._awake.set, rng=rng))
+            self._cameras.append(CameraSupervisor(modality, opening, wake=self._awake.set))
         self._fresh = threading.Condition()
         self._newest: CapturedPair | None = None
         self._emitted: deque[int] = deque(maxlen=512)

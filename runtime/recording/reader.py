@@ -30,15 +30,6 @@ LARGEST = 256 << 20
 CLOCK = 1 << 62
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedPair:
-    """A pair as the rig formed it during recording. ``times_ns``: modality → mid-exposure."""
-
-    number: int
-    generation: int
-    times_ns: Mapping[str, int]
-
-
 @dataclass(slots=True)
 class ReadTally:
     """Counts of frames that were read and that could not be read. ``end``: why reading stopped early; empty if it
@@ -130,8 +121,8 @@ class Recording:
                         tally.damaged += 1
                         log.debug("%s: %s", self.path, str(error))
 
-    def pairs(self) -> Iterator[RecordedPair]:
-        """Yield the pairs as they were formed during recording, for comparison."""
+    def pair_times(self) -> Iterator[dict[str, int]]:
+        """Yield modality → mid-exposure in nanoseconds of each pair that the rig formed during recording."""
         topics: dict[int, str] = {}
         for record in self._records(ReadTally()):
             name = type(record).__name__
@@ -140,7 +131,7 @@ class Recording:
             elif name == "Message" and topics.get(record.channel_id) == "/pair":
                 data = _facts(record.data)
                 try:
-                    yield RecordedPair(int(data["number"]), int(data["epoch"]), dict(data["times_ns"]))
+                    yield dict(data["times_ns"])
                 except (KeyError, TypeError, ValueError):
                     continue
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import get_args
 
 from prometheus_client import Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from service.kiosk.loop import LoopCounters
+from service.kiosk.state_machine import KioskState
 from service.monitoring.health import Health
 from service.outputs.base import Outputs
 
 BUCKETS_S = (0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0)
-STATES = ("idle", "face", "deciding", "decided", "cool_down", "locked")
+STATES: tuple[KioskState, ...] = get_args(KioskState)
 
 
 class KioskCollector(Collector):

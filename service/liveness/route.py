@@ -61,7 +61,6 @@ class CompletedRequest:
     """
 
     request_id: str
-    caller: str
     source: RequestSource
     status: int
     code: str
@@ -111,7 +110,7 @@ class LivenessRoute:
             response = problem_of(error, request_id=call.request_id, path=scope["path"])
         await response(scope, receive, send)
         seconds = (time.perf_counter_ns() - began) / 1e9
-        completed = CompletedRequest(call.request_id, call.caller, call.source, status, code, call.body, seconds)
+        completed = CompletedRequest(call.request_id, call.source, status, code, call.body, seconds)
         # Report from a later callback, so that logging and metrics do not delay the response.
         asyncio.get_running_loop().call_soon(self._report, completed)
 

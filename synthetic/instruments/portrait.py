@@ -14,7 +14,7 @@ from synthetic.people.eyewear import eyewear_of, long_hair
 from synthetic.people.identity import Identity, identity_of
 from synthetic.people.shape import head_shape, head_surface
 from synthetic.physics import skin_bands
-from synthetic.raster.render import PIVOT_MM, Lights, View, flat_layer, over, render_surface, rotation
+from synthetic.rendering import PIVOT_MM, Lights, View, flat_layer, over, render_surface, rotation
 from synthetic.surface import Surface, grid
 
 PICTURE_MM = (-125.0, 125.0, -155.0, 135.0)

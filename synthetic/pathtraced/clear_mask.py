@@ -22,7 +22,7 @@ from synthetic.people.attributes import Attributes
 from synthetic.people.head import Expression
 from synthetic.people.makehuman.figure import Figure, FigurePart
 from synthetic.physics import CLEAR_PLASTIC_INDEX, clear_sheet
-from synthetic.raster.render import rotation
+from synthetic.rendering import rotation
 from synthetic.surface import noise
 
 PAINTED = 0.5

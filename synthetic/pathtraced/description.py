@@ -15,7 +15,7 @@ from synthetic.instruments.worn import WEARERS
 from synthetic.people.attributes import Attributes
 from synthetic.people.makehuman.person import RESERVED_FROM
 from synthetic.presentation import Presentation, attributes_of
-from synthetic.raster.render import Lights
+from synthetic.rendering import Lights
 from synthetic.scene import room, sway_at
 from synthetic.sensor.camera import CameraRig, draw_camera
 

@@ -58,7 +58,7 @@ def held(make: Making, things: list[Thing], figure: Figure, scale: float, *, gla
     if make.rng.uniform() < IN_HANDS:
         things.append(_fingers(make, present(things[0])))
     face, size = face_in_picture(figure, scale)
-    return Shown(tuple(things), face, size, make.subject.who.melanin, pivot=(0.0, 0.0, 0.0), scale=scale)
+    return Shown(tuple(things), face, size, make.subject.who.melanin, pivot=(0.0, 0.0, 0.0))
 
 
 def _fingers(make: Making, sheet: FigurePart) -> Thing:

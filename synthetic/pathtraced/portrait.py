@@ -18,7 +18,7 @@ from synthetic.people.attributes import Attributes
 from synthetic.people.makehuman.figure import Figure, FigurePart
 from synthetic.people.makehuman.library import Library
 from synthetic.people.makehuman.person import person_of
-from synthetic.raster.render import Lights
+from synthetic.rendering import Lights
 from synthetic.surface import Surface
 
 PICTURE_MM = (-125.0, 125.0, -160.0, 140.0)

@@ -25,14 +25,13 @@ SOMEBODY_BEHIND = 0.12
 @dataclass(frozen=True, slots=True)
 class Shown:
     """A presentation's things in a figure's axes, not yet rotated. ``face``: centre of the face box; ``face_scale``:
-    its edge relative to that of a common head. ``scale``: size of the picture relative to life."""
+    its edge relative to that of a common head."""
 
     things: tuple[Thing, ...]
     face: tuple[float, float, float]
     face_scale: float
     melanin: float
     pivot: tuple[float, float, float] = NECK
-    scale: float = 1.0
 
 
 def face_of(figure: Figure) -> tuple[tuple[float, float, float], float]:

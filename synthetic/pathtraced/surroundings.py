@@ -7,7 +7,7 @@ import numpy as np
 
 from synthetic.arrays import Array, float32
 from synthetic.pathtraced.things import Flash, Lamp, Matter, Thing, plate
-from synthetic.raster.render import Lights
+from synthetic.rendering import Lights
 from synthetic.surface import noise
 
 WALL_PX = 320

@@ -20,8 +20,8 @@ from synthetic.people.makehuman.library import Library, open_library
 from synthetic.people.makehuman.person import person_of
 from synthetic.physics import stereo_depth_noise
 from synthetic.presentation import Presentation
-from synthetic.raster.render import View, rotation, vignette_map
 from synthetic.raster.take import DEPTH_LIMIT_MM, PATCH_EXTENT, PATCH_SIZES, Rendered
+from synthetic.rendering import View, rotation, vignette_map
 from synthetic.sensor.camera import expose, normal
 
 SAMPLES = 24

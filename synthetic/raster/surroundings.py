@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from synthetic.arrays import Array
 from synthetic.people.eyewear import long_hair
 from synthetic.physics import skin_bands
-from synthetic.raster.render import PIVOT_MM, Layer, View, flat_layer, over, render_surface
+from synthetic.rendering import PIVOT_MM, Layer, View, flat_layer, over, render_surface
 from synthetic.scene import Scene
 from synthetic.surface import noise
 

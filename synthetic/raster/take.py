@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from synthetic.physics import stereo_depth_noise
 from synthetic.presentation import Presentation
-from synthetic.raster.render import PIVOT_MM, View, vignette_map
 from synthetic.raster.surroundings import scenery
+from synthetic.rendering import PIVOT_MM, View, vignette_map
 from synthetic.scene import Scene, compose
 from synthetic.sensor.camera import expose, normal
 

@@ -32,7 +32,6 @@ class Family:
     ir_blur: Range
     ir_vignette: Range
     ir_gamma: Range
-    wavelength_nm: float
     baseline_mm: Range
 
 
@@ -50,7 +49,6 @@ FAMILY = {
         ir_blur=(0.3, 0.7),
         ir_vignette=(0.10, 0.25),
         ir_gamma=(1.0, 1.2),
-        wavelength_nm=850,
         baseline_mm=(0, 3),
     ),
     "B": Family(
@@ -66,7 +64,6 @@ FAMILY = {
         ir_blur=(0.8, 1.2),
         ir_vignette=(0.30, 0.45),
         ir_gamma=(1.3, 1.6),
-        wavelength_nm=940,
         baseline_mm=(4, 7),
     ),
 }

@@ -111,7 +111,7 @@ def test_a_result_says_what_it_rests_on_and_has_no_truth_value() -> None:
     with pytest.raises(TypeError, match="is_live"):
         bool(result)
     with pytest.raises(FrozenInstanceError):
-        result.decision = "live"  # type: ignore[misc]
+        result.decision = "live"  # type: ignore[misc]  # the field is read-only
 
 
 def test_an_attack_is_not_live() -> None:

@@ -30,7 +30,7 @@ from runtime.core.errors import GoldenMismatch
 from runtime.engines.golden import check_golden, read_golden
 model, golden = (open(path, "rb").read() for path in sys.argv[1:3])
 try:
-    check_golden(OnnxCpuEngine(model, "int8", threads=1), read_golden(golden))
+    check_golden(OnnxCpuEngine(model, "int8", profile="throughput"), read_golden(golden))
 except GoldenMismatch as error:
     print("refused:", error)
 else:

@@ -14,8 +14,8 @@ from synthetic.people.attributes import Attributes
 from synthetic.people.head import Expression, Hat
 from synthetic.people.scan import EYE_AT
 from synthetic.presentation import Presentation
-from synthetic.raster.render import PIVOT_MM, View, rotation
 from synthetic.raster.take import face_box, take
+from synthetic.rendering import PIVOT_MM, View, rotation
 from synthetic.scene import Scene, compose, room
 from synthetic.surface import Surface
 
@@ -54,7 +54,7 @@ def posed_head(
 ) -> PosedHead:
     """Render the frames of ``subject``'s head, or of an instrument that shows it, in a lit room.
 
-    ``angles``: yaw, pitch and roll in degrees, as in `synthetic.raster.render.rotation`. ``distance_mm``: distance;
+    ``angles``: yaw, pitch and roll in degrees, as in `synthetic.rendering.rotation`. ``distance_mm``: distance;
     None for the randomly drawn one. ``attributes``: attributes worn on the face; None for the randomly drawn ones.
     """
     width, height = 640, 480

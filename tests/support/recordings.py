@@ -35,7 +35,7 @@ def record(folder: Path, frames: list[Frame], rig: RigSettings = RIG, **options:
     """Record ``frames`` and one pair, and return the path of the file."""
     recorder = Recorder(folder, rig, consent="the testers, orally", **options)
     for number, item in enumerate(frames):
-        until(lambda n=number: not recorder.recording or n - recorder.frames < QUEUE)  # type: ignore[misc]
+        until(lambda n=number: not recorder.recording or n - recorder.frames < QUEUE)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         recorder.on_frame(item)
     recorder.on_pair(CapturedPair(7, Pair(rgb=frames[0].image, rgb_time_ns=1, generation=3), 99))
     recorder.close()

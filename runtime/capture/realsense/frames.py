@@ -81,7 +81,7 @@ class FrameReader:
         if domain == domains.hardware_clock:
             # Ignore the generation of the clock map. It also increases if only the first frame was delayed, and then
             # the stream need not start over.
-            return FrameTime(self._clock.update(timestamp_us, arrival_ns).host_ns, "device_mapped")
+            return FrameTime(self._clock.update(timestamp_us, arrival_ns), "device_mapped")
         return FrameTime(arrival_ns, "arrival")
 
     def _lit(self, frame: Any) -> IlluminationState:

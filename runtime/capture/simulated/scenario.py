@@ -108,9 +108,9 @@ class FrameSchedule:
     seed: int
 
     @classmethod
-    def parse(cls, uri: CameraUri, seed: int, fps: float = 30.0) -> FrameSchedule:
+    def parse(cls, uri: CameraUri, seed: int) -> FrameSchedule:
         """Parse the options ``fps phase_ms jitter_ms drift_ppm drop exposure_ms latency_ms``."""
-        fps = uri.number("fps", fps, 1, 240)
+        fps = uri.number("fps", 30, 1, 240)
         most = 1e3 / fps
         return cls(
             fps=fps,

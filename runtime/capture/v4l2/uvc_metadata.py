@@ -29,44 +29,17 @@ _LARGEST = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class PayloadHeader:
-    """One block.
-
-    ``host_ns``: CLOCK_MONOTONIC time at which the kernel received the payload. ``sof``: USB frame number of the host at
-    that time, 0 to 2047. ``pts``: device clock at the start of the frame. ``stc``: device clock when this header was
-    sent. Both are 32-bit counters that wrap, in units of ``dwClockFrequency``. ``device_sof``: USB frame number of the
-    device when the header was sent. A field is None if the header lacks it. ``error``: whether the device marks the
-    frame as damaged.
-    """
-
-    host_ns: int
-    sof: int
-    pts: int | None
-    stc: int | None
-    device_sof: int | None
-    error: bool
-
-
-@dataclass(frozen=True, slots=True)
 class UvcMetadata:
     """The metadata of one frame.
 
     ``lit``: from the FrameIllumination record; ``unknown`` without one or if two records contradict each other. Some
     cameras offer the format but never send that record, and the first frame after a start has none. ``exposure_ns``:
-    from the CaptureStats record; None without one. ``items``: identifier → payload of the last Microsoft record with
-    that identifier. ``complete``: whether the records filled their bytes exactly.
+    from the CaptureStats record; None without one. ``error``: whether the device marks the frame as damaged.
     """
 
-    headers: tuple[PayloadHeader, ...] = ()
     lit: IlluminationState = "unknown"
     exposure_ns: int | None = None
-    items: tuple[tuple[int, bytes], ...] = ()
-    complete: bool = True
-
-    @property
-    def error(self) -> bool:
-        """Return whether the device marks the frame as damaged."""
-        return any(header.error for header in self.headers)
+    error: bool = False
 
 
 def parse_metadata(data: bytes | bytearray | memoryview) -> UvcMetadata:
@@ -78,11 +51,12 @@ def parse_metadata(data: bytes | bytearray | memoryview) -> UvcMetadata:
     data = bytes(data)
     if len(data) > _LARGEST:
         raise CameraData(f"{len(data)} bytes of metadata for one frame are too many; no camera sends that much.")
-    headers, tails = [], []
+    error = False
+    tails = []
     position = 0
     while position < len(data):
-        header, tail, position = _block(data, position)
-        headers.append(header)
+        flags, tail, position = _block(data, position)
+        error = error or bool(flags & _ERROR)
         tails.append(tail)
     # According to the specification, the tails of the headers joined together form the records. Some cameras instead
     # repeat whole, padded records in each header. So if the joined tails do not parse exactly, parse each tail on its
@@ -92,15 +66,14 @@ def parse_metadata(data: bytes | bytearray | memoryview) -> UvcMetadata:
         apart = [_items(tail) for tail in tails]
         if all(whole for _, whole in apart) or sum(len(parsed) for parsed, _ in apart) > len(items):
             items = [item for parsed, _ in apart for item in parsed]
-            complete = all(whole for _, whole in apart)
-    return UvcMetadata(tuple(headers), _lit(items), _exposure(items), tuple(dict(items).items()), complete)
+    return UvcMetadata(_lit(items), _exposure(items), error)
 
 
-def _block(data: bytes, position: int) -> tuple[PayloadHeader, bytes, int]:
-    """Return the block at ``position``: its header, the bytes after the standard fields, and the end of the block."""
+def _block(data: bytes, position: int) -> tuple[int, bytes, int]:
+    """Return the block at ``position``: its flags, the bytes after the standard fields, and the end of the block."""
     if len(data) - position < _BLOCK.size:
         raise CameraData(f"metadata: {len(data) - position} bytes at {position} are too few for a block (12 or more).")
-    host_ns, sof, length, flags = _BLOCK.unpack_from(data, position)
+    _, _, length, flags = _BLOCK.unpack_from(data, position)
     end = position + _BLOCK.size - 2 + length  # the length includes the length and flags bytes
     if length < 2 or end > len(data):
         raise CameraData(f"metadata: a payload header of {length} bytes at {position} in a buffer of {len(data)}.")
@@ -108,15 +81,7 @@ def _block(data: bytes, position: int) -> tuple[PayloadHeader, bytes, int]:
     needed = 4 * bool(flags & _HAS_PTS) + 6 * bool(flags & _HAS_SCR)
     if at + needed > end:
         raise CameraData(f"metadata: the payload header at {position} is too short for its fields.")
-    pts = stc = device_sof = None
-    if flags & _HAS_PTS:
-        (pts,) = struct.unpack_from("<I", data, at)
-        at += 4
-    if flags & _HAS_SCR:
-        stc, device_sof = struct.unpack_from("<IH", data, at)
-        device_sof &= 0x7FF  # eleven bits; the others are reserved
-        at += 6
-    return PayloadHeader(host_ns, sof, pts, stc, device_sof, bool(flags & _ERROR)), data[at:end], end
+    return flags, data[at + needed : end], end
 
 
 def _items(blob: bytes) -> tuple[list[tuple[int, bytes]], bool]:

@@ -116,7 +116,7 @@ def replay(file: File, at_speed: Speed = False, decide: Decide = False, bundle: 
         if printer is not None:
             skew = "" if pair.skew_ns is None else f"{pair.skew_ns / 1e6:.2f} ms"
             console.print(f"{captured.number} {skew} {printer.line(captured, captured.t_emitted_ns)}")
-    then = [dict(pair.times_ns) for pair in recording.pairs()]
+    then = list(recording.pair_times())
     same = len(_keys(then) & _keys(formed))
     console.print(f"{tally.frames} frames, {len(formed)} pairs; they include {same} of the {len(then)} recorded pairs.")
     if tally.damaged or tally.end:

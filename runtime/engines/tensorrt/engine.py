@@ -95,11 +95,6 @@ class TensorRTEngine:
     def inputs(self) -> tuple[InputSpec, ...]:
         return self._inputs
 
-    @property
-    def max_batch(self) -> int:
-        """The largest batch that runs in one part."""
-        return self._max_batch
-
     def _open(self, plan: bytes, open_device: Callable[[], GpuDevice]) -> None:
         trt = self._trt
         self._device = device = open_device()

@@ -44,7 +44,7 @@ class Device:
 
 def errors(clock: DeviceClock, device: Device, times: list[int]) -> list[float]:
     """Return the mapping error of each frame in milliseconds."""
-    return [(clock.update(*device.frame(t)).host_ns - device.shortest(t)) / MS for t in times]
+    return [(clock.update(*device.frame(t)) - device.shortest(t)) / MS for t in times]
 
 
 @pytest.mark.parametrize("ppm", [0, 50, -50, 300, -300])
@@ -59,12 +59,6 @@ def test_within_a_tenth_of_a_millisecond(ppm: float) -> None:
 
 def every(count: int, start: int = 0) -> list[int]:
     return [start + k * PERIOD for k in range(count)]
-
-
-def test_drift_is_measured() -> None:
-    clock = DeviceClock()
-    errors(clock, Device(ppm=120, seed=4), every(900))
-    assert clock.drift_ppm == pytest.approx(120, abs=15)
 
 
 def test_it_is_useful_before_it_is_settled() -> None:
@@ -105,7 +99,7 @@ def test_a_tick_that_is_no_whole_number() -> None:
     clock, times = DeviceClock(tick_ns=tick, bits=32), every(400)
     for true in times:
         mapped = clock.update(int(true / tick) % 2**32, BOOT + true)
-        assert abs(mapped.host_ns - BOOT - true) <= 100_000
+        assert abs(mapped - BOOT - true) <= 100_000
 
 
 @pytest.mark.parametrize("step_ms", [200, 3_600_000, 20, -20, -60, -3_600_000])
@@ -146,7 +140,7 @@ def test_memory_is_bounded_at_any_rate() -> None:
         assert len(clock) <= 1024
 
 
-@pytest.mark.parametrize("settings", [{"tick_ns": 0}, {"bits": -1}, {"window_ns": 0}])
+@pytest.mark.parametrize("settings", [{"tick_ns": 0}, {"bits": -1}])
 def test_nonsense_is_refused(settings: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must be above 0"):
         DeviceClock(**settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -40,16 +41,12 @@ def test_auto_takes_the_fastest_that_works_and_says_why_not_the_others(gpu: bool
         "tensorrt": fails(EngineUnavailable("no TensorRT")),
     }
     found = select_engine(openers)
-    assert [(c.backend, c.accepted) for c in found.candidates] == [
-        ("tensorrt", False),
-        ("onnx-cuda", False),
-        ("onnx-cpu", True),
-    ]
     assert found.info.reason == "not tensorrt: no TensorRT; not onnx-cuda: other scores"
     assert found.info.degraded == gpu, "a GPU stands idle"
     openers["tensorrt"] = works
+    openers["onnx-cuda"] = openers["onnx-cpu"] = partial(pytest.fail, "a slower engine was tried too")
     best = select_engine(openers)
-    assert (len(best.candidates), best.info.degraded, best.info.reason) == (1, False, "")
+    assert (best.info.degraded, best.info.reason) == (False, "")
 
 
 def test_another_than_the_one_asked_for_is_degraded(gpu: bool) -> None:

@@ -26,7 +26,7 @@ from runtime.face.yunet import YuNetDetector
 from runtime.geometry.box_mapping import ScaleMapper
 from runtime.liveness.stream_pipeline import StreamPipeline
 from runtime.pairing.feed import CapturedPair
-from synthetic.raster.render import rotation
+from synthetic.rendering import rotation
 from tests.support.models.detectors import MARKS, scrfd, spot, yunet
 from tests.support.scenes import pair, pipeline
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from runtime.face.head_pose import HEAD_MM, head_angles
-from synthetic.raster.render import rotation
+from synthetic.rendering import rotation
 
 
 @pytest.mark.parametrize("yaw", [-50, -30, -10, 0, 20, 40])

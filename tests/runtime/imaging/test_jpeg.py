@@ -122,21 +122,27 @@ def test_scans_that_come_again_or_never_end(monkeypatch: pytest.MonkeyPatch) -> 
         read_jpeg(data)
 
 
-@pytest.mark.parametrize("change", ["frame twice", "no frame", "factor 0", "other component", "interval of 3 bytes"])
-def test_structures_that_are_none(change: str) -> None:
+def wrong_structures() -> dict[str, bytes]:
     data = jpeg("plain")
     frame = data.index(b"\xff\xc0")
     end = frame + 2 + int.from_bytes(data[frame + 2 : frame + 4], "big")
     scan = data.index(b"\xff\xda")
-    changed: dict[str, bytes] = {
+    return {
         "frame twice": data[:end] + data[frame:end] + data[end:],
         "no frame": data[:frame] + data[end:],
         "factor 0": data[: frame + 11] + b"\0" + data[frame + 12 :],
         "other component": data[: scan + 5] + b"\x09" + data[scan + 6 :],
         "interval of 3 bytes": data[:frame] + b"\xff\xdd\0\x05abc" + data[frame:],
     }
+
+
+WRONG = wrong_structures()
+
+
+@pytest.mark.parametrize("change", WRONG)
+def test_structures_that_are_none(change: str) -> None:
     with pytest.raises(Damaged):
-        read_jpeg(changed[change])
+        read_jpeg(WRONG[change])
 
 
 def test_what_is_whole_costs_no_second_decoding(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,8 +164,7 @@ def test_another_subject_begins_at_nothing(seen: list[tuple], at: int, how: str)
 def test_memory_is_bounded(seen: list[Observation]) -> None:
     gathered = evidence(EvidenceRule(deadline_ns=10**15))
     for number, observation in enumerate(seen * 5):
-        gathered.add(replace(observation, number=number, t_ns=number * FRAME))
-        if gathered.state.verdict is not None:
+        if gathered.add(replace(observation, number=number, t_ns=number * FRAME)) is not None:
             gathered.reset("again")
     assert len(pickle.dumps(gathered)) < 4000
 
@@ -173,14 +172,13 @@ def test_memory_is_bounded(seen: list[Observation]) -> None:
 @given(st.lists(observations, max_size=30), st.integers(0, 10**10))
 def test_after_the_deadline_there_is_a_verdict_and_it_is_not_live(seen: list[Observation], late: int) -> None:
     gathered = evidence()
-    for observation in seen:
-        gathered.add(observation)
-    state = gathered.state
-    if state.ends_ns is None:
+    verdicts = [gathered.add(observation) for observation in seen]
+    if not seen:
         assert gathered.expire(late) is None
-    elif state.verdict is None:
-        assert gathered.expire(state.ends_ns - 1) is None
-        verdict = gathered.expire(state.ends_ns + late)
+    elif verdicts[-1] is None:
+        end_ns = seen[0].t_ns + RULE.deadline_ns
+        assert gathered.expire(end_ns - 1) is None
+        verdict = gathered.expire(end_ns + late)
         assert verdict is not None
         assert verdict.decision == "uncertain"
         assert verdict.reasons
@@ -221,10 +219,11 @@ def test_a_stream_that_could_not_be_seen_says_nothing() -> None:
 def test_pairs_that_follow_closely_count_for_little() -> None:
     rule = EvidenceRule(confirm=3.0)
     apart, close = evidence(rule), evidence(rule)
+    verdict = None
     for number in range(5):
-        apart.add(pair(number, t_ns=number * 10 * FRAME))
+        verdict = apart.add(pair(number, t_ns=number * 10 * FRAME))
         close.add(pair(number, t_ns=number * FRAME))
-    assert apart.state.verdict == Verdict("live", ())
+    assert verdict == Verdict("live", ())
     expected = 1 + 4 * math.tanh(FRAME / (2 * rule.correlation_ns))
     assert close.state.level * 3 == pytest.approx(expected)
 
@@ -276,7 +275,7 @@ def test_a_verdict_stands_until_the_next_attempt() -> None:
         number += 1
     assert gathered.add(pair(number + 1, 0.0)) == Verdict("live", ())
     gathered.reset("done")
-    assert gathered.state.started_ns is None
+    assert gathered.expire(10**18) is None, "an attempt begins with its first pair"
     assert gathered.state.level == 0
     # Pairs from before the reset are not counted again.
     assert gathered.add(pair(number)) is None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from runtime.core.values import IlluminationState
-from runtime.pairing.illumination import FrameStats, IlluminationClassifier, frame_stats
+from runtime.pairing.illumination import FrameStats, Illumination, IlluminationClassifier, frame_stats
 from runtime.pairing.strobe import RHYTHMS, StrobeMode, StrobeRhythm, best_rhythm_fit
 
 PERIOD = 33_333_333
@@ -60,12 +60,7 @@ def test_every_rhythm_is_found_in_twelve_frames(rhythm: StrobeRhythm, declared: 
     said = feed(classifier, levels(rhythm, 60, lit=90, dark=40))
     assert set(said[:9]) == {"unknown"}
     assert said[12:] == truth(rhythm, range(12, 60))
-    state = classifier.state
-    assert state.pattern == rhythm.pattern
-    assert state.knowledge == ("declared" if declared else "found")
-    assert state.contrast == pytest.approx(50, abs=1.5)
-    assert state.ambient == pytest.approx(40, abs=1)
-    assert state.reason == ""
+    assert classifier.state == Illumination(pattern=rhythm.pattern, reason="")
 
 
 def test_the_smallest_gap_is_found_whatever_the_trend() -> None:
@@ -93,7 +88,7 @@ def test_steady_light_is_no_rhythm(level: float) -> None:
         said = feed(classifier, [level + 0.5 * k * (seed % 3 - 1) * 0.3 + rng.gauss(0, 1) for k in range(40)])
         assert set(said[:11]) == {"unknown"}
         assert set(said[12:]) == {"lit"}
-        assert classifier.state.knowledge == "steady"
+        assert classifier.state.pattern == "steady"
 
 
 def test_separation_tells_strobe_from_steady_light() -> None:
@@ -156,8 +151,7 @@ def test_a_lost_strobe_is_reported_and_taken_up_again() -> None:
     means[50:100] = [40.0] * 50  # the illuminator fails and comes back
     said = feed(classifier, means[:100])
     assert said[80:] == ["unknown"] * 20
-    assert classifier.state.reason == "strobe_lost"
-    assert classifier.state.knowledge == "unknown"
+    assert classifier.state == Illumination(pattern="", reason="strobe_lost")
     again = [classifier.classify(FrameStats(means[k], 30), t_ns=k * PERIOD, seq=k) for k in range(100, 150)]
     assert again[6:] == truth(rhythm, range(106, 150))
     assert classifier.state.reason == ""
@@ -193,10 +187,7 @@ def test_what_the_camera_says_is_taken_over() -> None:
     flags[0] = "unknown"  # the first frame after a start has no record
     classifier = IlluminationClassifier()
     assert feed(classifier, levels(rhythm, 40, lit=90, dark=40), flags=flags) == flags
-    state = classifier.state
-    assert (state.knowledge, state.pattern, state.reason) == ("metadata", "1:1", "")
-    assert state.contrast == pytest.approx(50, abs=1)
-    assert state.ambient == pytest.approx(40, abs=1)
+    assert classifier.state == Illumination(pattern="1:1", reason="")
 
 
 def test_what_the_camera_says_and_the_picture_does_not_show() -> None:

@@ -50,7 +50,8 @@ def test_what_holds_of_every_pair(frames: list[Frame], limit: int, offset: int, 
         for match in made:
             assert match.first.modality == "rgb"
             assert match.second.modality == "ir"
-            assert match.skew_ns == abs(match.second.t_capture_ns + offset - match.first.t_capture_ns) <= limit
+            skew = abs(match.second.t_capture_ns + offset - match.first.t_capture_ns)
+            assert skew <= limit
             assert match.second.lit == "lit"
             assert match.first.generation == newest["rgb"]
             assert match.second.generation == newest["ir"]
@@ -64,8 +65,7 @@ def test_what_holds_of_every_pair(frames: list[Frame], limit: int, offset: int, 
                 assert match.dark.generation == match.second.generation
                 assert match.dark_ns is not None
                 assert abs(match.dark_ns - match.second_ns) <= 100 * MS
-            pair = match.pair()
-            assert pair.skew_ns == match.skew_ns
+            assert match.pair().skew_ns == skew
             last = match
             used += [id(match.first), id(match.second)]
     ended = Counter(used + [id(f) for f, _ in rejected])

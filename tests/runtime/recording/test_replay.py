@@ -80,7 +80,7 @@ def test_as_fast_as_possible_gives_the_same_pairs(performance: tuple[Path, list[
         assert before.ir_dark is None or np.array_equal(before.ir_dark, after.ir_dark)  # type: ignore[arg-type]
     assert any(pair.ir_dark is not None for pair in formed)
     # The pairs listed in the file are the same.
-    assert [p.times_ns for p in recording.pairs()] == [{"rgb": p.rgb_time_ns, "ir": p.ir_time_ns} for p in formed]
+    assert list(recording.pair_times()) == [{"rgb": p.rgb_time_ns, "ir": p.ir_time_ns} for p in formed]
 
 
 def test_at_speed_through_a_rig_gives_the_same_pairs(performance: tuple[Path, list[Pair]]) -> None:

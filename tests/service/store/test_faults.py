@@ -241,7 +241,7 @@ async def test_a_wrong_password_is_said_and_shown_nowhere(tmp_path: Path, caplog
             assert await one.use_nonce(nonce("n")) == "new"
         for password in (wrong, None):
             async with stores(server, 1, password=password, ready=False) as (one,):
-                await until(lambda one=one: one.status().failures.get("denied", 0) > 0)  # type: ignore[misc]
+                await until(lambda one=one: one.status().failures.get("denied", 0) > 0)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
                 caught = await refused(one)
                 assert "refuses this user" in caught.message
     assert "refuses this user" in caplog.text
@@ -298,5 +298,5 @@ async def test_tls_with_an_authority_of_its_own(tmp_path: Path) -> None:
         )
         for wrong in wrongs:
             async with stores(server, 1, **{**known, **wrong}, ready=False) as (one,):
-                await until(lambda one=one: one.status().failures.get("untrusted", 0) > 0)  # type: ignore[misc]
+                await until(lambda one=one: one.status().failures.get("untrusted", 0) > 0)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
                 assert "TLS fails" in (await refused(one)).message

@@ -11,8 +11,8 @@ import numpy as np
 from runtime.core.values import Box, Modality, Pair
 from runtime.geometry.box_mapping import CameraModel, RigGeometry
 from synthetic.presentation import Presentation
-from synthetic.raster.render import View
 from synthetic.raster.take import face_box, take
+from synthetic.rendering import View
 from synthetic.scene import compose
 
 

@@ -11,7 +11,7 @@ from synthetic.pathtraced import RenderError, backend
 from synthetic.pathtraced.surroundings import lamps_of, wall_picture
 from synthetic.pathtraced.things import Window, facing, joined, plate
 from synthetic.pathtraced.zbuffer import z_buffer
-from synthetic.raster.render import Lights
+from synthetic.rendering import Lights
 
 WINDOW = Window((0.0, 0.0, 500.0), 40, 40, 100.0, (20.0, 20.0))
 

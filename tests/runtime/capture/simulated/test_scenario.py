@@ -68,11 +68,10 @@ def test_drops_are_as_many_as_asked_for_and_the_same_each_time() -> None:
 
 
 def test_a_strobe_is_its_pattern() -> None:
-    patterns = {
-        name: StrobePattern.parse(parse_uri(f"synthetic:?strobe={name}")) for name in ("steady", "1:1", "2:1", "1:2")
-    }
+    expected = {"steady": "######", "1:1": "#-#-#-", "2:1": "##-##-", "1:2": "#--#--"}
+    patterns = {name: StrobePattern.parse(parse_uri(f"synthetic:?strobe={name}")) for name in expected}
     found = {name: "".join("-#"[strobe.is_lit(n)] for n in range(6)) for name, strobe in patterns.items()}
-    assert found == {"steady": "######", "1:1": "#-#-#-", "2:1": "##-##-", "1:2": "#--#--"}
+    assert found == expected
 
 
 def test_visitors_come_and_go() -> None:
