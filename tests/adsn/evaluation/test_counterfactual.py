@@ -103,15 +103,24 @@ def test_the_path_tracer_renders_the_same_presentation_twice(monkeypatch: pytest
     assert len(calls) == 8
 
 
+def shipped(presentations: int) -> Counterfactual:
+    manifest = (bundle := open_bundle(default_bundle())).manifest
+    scorer, threshold = engine_scorer(open_engine(bundle)), manifest.operating_point().threshold
+    return Counterfactual(scorer, manifest.rule(), manifest.modalities, threshold, presentations=presentations)
+
+
 @pytest.mark.parametrize("species", ["mask_rigid", "mask_silicone", "print_vinyl"])
 def test_glasses_are_no_proof_of_life(species: str) -> None:
     """An earlier model refused every bare mask, and accepted half of the same masks with glasses."""
-    manifest = (bundle := open_bundle(default_bundle())).manifest
-    scorer = engine_scorer(open_engine(bundle))
-    threshold = manifest.operating_point().threshold
-    asked = Counterfactual(scorer, manifest.rule(), manifest.modalities, threshold, presentations=80)
-    effect = asked.effect("glasses", species)
+    effect = shipped(80).effect("glasses", species)
     # The shipped model accepts up to one in seven, with or without glasses (docs/counterfactual.md has 200 of each). An
     # earlier one accepted a quarter of the vinyl prints and over half of the masks with glasses, and none without.
     assert effect.with_it.errors <= 14
     assert abs(effect.change) <= 0.08
+
+
+def test_a_medical_mask_is_no_attack() -> None:
+    """An earlier model, which had seen no medical mask in training, refused 199 of 200 people who wore one."""
+    effect = shipped(80).effect("medical mask", "bona_fide")
+    # The shipped model refuses about one in five (docs/counterfactual.md).
+    assert effect.with_it.errors <= 28
