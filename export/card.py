@@ -6,6 +6,7 @@ from importlib import resources
 from string import Template
 from typing import Any
 
+from adsn.datasets.pairs import BONA_FIDE
 from adsn.evaluation.evaluate import PAIR_MISMATCH
 from export.parity import ParityLimits
 from runtime.bundle.manifest import Manifest, Parity, RateEntry
@@ -139,6 +140,12 @@ def datasets_read(training: dict[str, Any]) -> list[str]:
     return sorted({str(table["dataset"]) for table in tables if table.get("dataset") not in (None, "pathtraced")})
 
 
+def trained_species(training: dict[str, Any]) -> list[str]:
+    """Return the attack species of the training set, sorted. Older records do not have them: the list is empty."""
+    counts = training["data"].get(f"{training['recipe']['name']}-train", {}).get("species", {})
+    return sorted(set(counts) - {BONA_FIDE})
+
+
 def tables_of(part: Any) -> list[dict[str, Any]]:
     """Return the tables of a part as a list. Older records contain a single table."""
     return part if isinstance(part, list) else [part]
@@ -167,7 +174,7 @@ def model_card(manifest: Manifest) -> str:
     point = manifest.operating_points[0]
     data = [f"| {name} | {entry['pairs']} | `{entry['sha256'][:16]}…` |" for name, entry in training["data"].items()]
     template = resources.files("export").joinpath("card.md").read_text(encoding="utf-8")
-    species = ", ".join(sorted(point.apcer))
+    species = ", ".join(trained_species(training) or sorted(point.apcer))
     read = datasets_read(training)
     return Template(template).substitute(
         origin=ORIGIN[not read],

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from adsn.datasets.sections import AnySection, ListedSection
     from adsn.evaluation.plan import DataPlan
     from adsn.training.recipe import Recipe as RecipeModel
+    from adsn.training.sampling import ArrayPairs
     from adsn.training.teacher import Teacher
-    from adsn.training.train import ArrayPairs
     from runtime.imaging.crop import CropRule
 
 

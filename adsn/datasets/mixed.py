@@ -100,7 +100,7 @@ class MixedPairs(Generic[Part]):
 
 
 class MixedArrays(MixedPairs[CachedPairs]):
-    """A mixture of sets whose crops are in arrays, for training; see `adsn.training.train.ArrayPairs`.
+    """A mixture of sets whose crops are in arrays, for training; see `adsn.training.sampling.ArrayPairs`.
 
     ``weights``: relative share of each set in a batch, whatever its size.
 

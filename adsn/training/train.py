@@ -6,22 +6,21 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from adsn.datasets.base import require_both_classes
 from adsn.datasets.mixed import MixedArrays
-from adsn.datasets.pairs import BONA_FIDE
 from adsn.metrics import auc
 from adsn.network.checkpoint import load_checkpoint, save_checkpoint
 from adsn.network.model import ADSN
@@ -31,6 +30,7 @@ from adsn.training.memory import EmbeddingMemory
 from adsn.training.moments import OtherMoments, Shown
 from adsn.training.parallel import SINGLE_PROCESS, ProcessGroup
 from adsn.training.recipe import Recipe
+from adsn.training.sampling import ArrayPairs, sampling_weights
 from adsn.training.teacher import DistillationLoss, Teacher
 from runtime.core.errors import AdsnError
 from runtime.core.files import write_atomically
@@ -46,20 +46,6 @@ class TrainingError(AdsnError):
     code = "training_failed"
 
 
-class ArrayPairs(Protocol):
-    """A data set whose crops lie in arrays, modality → [len, S, S, C], read by a slice or an array of indices."""
-
-    @property
-    def arrays(self) -> Mapping[str, Any]: ...
-    @property
-    def name(self) -> str: ...
-    def labels(self) -> NDArray[np.int64]: ...
-    def species(self) -> list[str]: ...
-    def digest(self) -> str: ...
-    def rows(self) -> Sequence[Mapping[str, Any]]: ...
-    def __len__(self) -> int: ...
-
-
 @dataclass(slots=True)
 class TrainingProgress:
     """Progress of a run, written to train.json after every epoch."""
@@ -67,25 +53,6 @@ class TrainingProgress:
     epoch: int = 0
     seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
-
-
-def sampling_weights(pairs: ArrayPairs, balance: str) -> Tensor | None:
-    """Return the probability of drawing each pair, unnormalised, or None if each pair is drawn once an epoch.
-
-    ``balance``: see `adsn.training.recipe.TrainSection`. With mixed sources, the weight of a pair is multiplied by
-    its chance in the mixture (`MixedArrays.chances`).
-    """
-    shares = torch.from_numpy(pairs.chances()) if isinstance(pairs, MixedArrays) else None
-    if balance == "none":
-        return shares
-    kinds = np.array(pairs.species() if balance == "species" else [str(label) for label in pairs.labels()])
-    names, which, counts = np.unique(kinds, return_inverse=True, return_counts=True)
-    weights = 1.0 / counts[which]
-    if balance == "species" and BONA_FIDE in names:
-        # As many bona fide pairs as attacks of all species together.
-        weights[kinds == BONA_FIDE] *= max(len(names) - 1, 1)
-    found = torch.from_numpy(weights)
-    return found if shares is None else found * shares
 
 
 Report = Callable[[str, dict[str, float]], None]
@@ -299,7 +266,10 @@ class Trainer:
         """Return the record of this run: recipe, data, versions, machine, start, teacher, learning curve."""
         return {
             "recipe": self.recipe.model_dump(mode="json"),
-            "data": {s.name: {"pairs": len(s), "sha256": s.digest()} for s in (self.train_set, self.dev_set)},
+            "data": {
+                s.name: {"pairs": len(s), "sha256": s.digest(), "species": dict(sorted(Counter(s.species()).items()))}
+                for s in (self.train_set, self.dev_set)
+            },
             "versions": {
                 "python": platform.python_version(),
                 "torch": torch.__version__,

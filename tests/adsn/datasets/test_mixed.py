@@ -11,7 +11,7 @@ from adsn.datasets import DatasetError
 from adsn.datasets.cache import CachedPairs, store
 from adsn.datasets.mixed import ConcatenatedArrays, MixedArrays, MixedPairs
 from adsn.datasets.pairs import Sample
-from adsn.training.train import sampling_weights
+from adsn.training.sampling import sampling_weights
 
 
 class Painted:

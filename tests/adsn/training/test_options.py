@@ -18,7 +18,8 @@ from adsn.datasets.pairs import SyntheticSpec
 from adsn.network.checkpoint import load_checkpoint
 from adsn.network.model import ADSN, NetworkConfig
 from adsn.training.recipe import Recipe, read_recipe
-from adsn.training.train import Trainer, TrainingError, sampling_weights
+from adsn.training.sampling import sampling_weights
+from adsn.training.train import Trainer, TrainingError
 from runtime.core.errors import ConfigError
 
 RECIPE = """

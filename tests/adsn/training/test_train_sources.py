@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from adsn.evaluation.plan import DEFAULT_PLAN, read_plan
 from adsn.network.checkpoint import load_checkpoint
 from adsn.training.recipe import read_recipe
 from adsn.training.train import Trainer
+from export.card import trained_species
 from export.manifest import summary_of
 from runtime.core.errors import ConfigError
 from runtime.imaging.crop import CropRule
@@ -90,6 +92,8 @@ def test_training_on_two_sources(recordings: Path, tmp_path: Path) -> None:
     trainer.run()
     _, training = load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
     assert training["data"]["tiny-train"]["pairs"] == 75
+    assert training["data"]["tiny-train"]["species"] == dict(sorted(Counter(train.species()).items()))
+    assert trained_species(training) == sorted(set(train.species()) - {"bona_fide"})
     assert summary_of(training, read_plan(DEFAULT_PLAN)).startswith("Trained on recordings")
 
 
