@@ -29,13 +29,13 @@ from runtime.core.values import Box, Pair
 from runtime.face.open import detector_info, open_detector
 from runtime.face.pair_detection import find_face
 from runtime.geometry.box_mapping import ScaleMapper
-from runtime.imaging.crop import CropRule, crop
+from runtime.imaging.crop import crop
 from runtime.liveness.active_light import ActiveLightRule, compare
 from runtime.liveness.decision import StrobeResponse, decide
 from runtime.liveness.evidence import Evidence, EvidenceRule, Observation
 from runtime.liveness.grey_copy import copy_correlation
 from runtime.liveness.open import LoadedModel, default_bundle, open_pipeline
-from runtime.liveness.quality import blur_check, copy_check, failed_codes, ir_checks, rgb_checks
+from runtime.liveness.quality import FACE_RULE, blur_check, copy_check, failed_codes, ir_checks, rgb_checks
 from synthetic import SPECIES, Presentation, render_frame, render_patch
 
 FAMILIES, BONA_FIDE, PER_ATTACK, PAIRS = ("A", "B"), 120, 25, 20
@@ -44,6 +44,13 @@ RULE = EvidenceRule(deadline_ns=PAIRS * PAIR_NS)
 OUT = Path(__file__).with_suffix(".md")
 WAYS = ("still", "sequential", "sequential, light")
 Picture = NDArray[np.uint8]
+IrChange = Callable[[Picture, Picture, int], Picture]
+"""Function from RGB crops, IR crops and the number of a presentation to the IR crops that replace them."""
+
+
+def unchanged(rgb: Picture, ir: Picture, number: int) -> Picture:
+    """Return the IR crops."""
+    return ir
 
 
 def grey_of(rgb: Picture) -> Picture:
@@ -79,24 +86,27 @@ class ScoredPresentation:
 
 
 def score_presentation(
-    loaded: LoadedModel, shown: Shown, cache: Path, name: str, ir: Picture, strobe: list[StrobeResponse], gate: bool
+    loaded: LoadedModel, shown: Shown, cache: Path, name: str, change: IrChange, *, gate: bool
 ) -> ScoredPresentation:
-    """Score a presentation with ``ir`` instead of its IR crops. ``gate``: whether to run the check for copies."""
+    """Score a presentation with changed IR crops. ``gate``: whether to run the check for copies."""
     path = cache / f"{shown.what.family}-{shown.what.species}-{shown.what.number}-{name}.npy"
     if path.exists():
         scores = np.load(path)
     else:
+        ir = change(shown.rgb, shown.ir, shown.what.number)
         result = loaded.pipeline.engine.infer({"rgb": shown.rgb, "ir": ir})
         scores = np.concatenate([result.score[:, None], result.stream_scores], 1)
         beside = path.with_suffix(".part.npy")
         np.save(beside, scores)
         beside.replace(path)
     limits, failed = loaded.pipeline.limits, []
-    for rgb_crop, ir_crop in zip(shown.rgb, ir, strict=True):
+    face_ir = change(shown.face_rgb, shown.face_ir, shown.what.number)
+    for rgb_crop, ir_crop in zip(shown.face_rgb, face_ir, strict=True):
         checks = [*rgb_checks(rgb_crop, limits, alone_in_the_dark=False), blur_check(rgb_crop, limits)]
         checks += ir_checks(ir_crop, None, "lit", limits)
         failed.append(failed_codes([*checks, *([copy_check(rgb_crop, ir_crop, limits)] if gate else [])]))
-    return ScoredPresentation(shown.what, scores, failed, strobe, [float(image.mean()) for image in shown.rgb])
+    unknown: list[StrobeResponse] = ["unknown"] * len(scores)
+    return ScoredPresentation(shown.what, scores, failed, unknown, [float(face.mean()) for face in shown.face_rgb])
 
 
 def decide_first_pair(loaded: LoadedModel, seen: ScoredPresentation) -> str:
@@ -151,14 +161,20 @@ class DecisionTally:
         return f"{count['live']} / {count['spoof']} / {count['uncertain']}"
 
 
-INJECTED: dict[str, Callable[[Shown], tuple[Picture, Picture, Picture]]] = {
-    # The values are IR crops, lit views and dark views. All of them are cut from the injected images.
-    "grey copy": lambda s: (grey_of(s.rgb), s.scene_lit, s.scene_lit),
-    "grey copy, changed": lambda s: (toned(grey_of(s.rgb), s.what.number), s.scene_lit, s.scene_lit),
-    "red channel": lambda s: (np.ascontiguousarray(s.rgb[:, :, :, :1]), s.scene_lit, s.scene_lit),
-    "recorded infrared, steady": lambda s: (s.ir, s.scene_lit, s.scene_lit),
-    "recorded infrared, dimmed in time": lambda s: (s.ir, s.scene_lit, (s.scene_lit * 0.4).astype(np.uint8)),
-    "recorded infrared, lit and dark": lambda s: (s.ir, s.scene_lit, s.scene_dark),
+INJECTED: dict[str, tuple[IrChange, Callable[[Shown], tuple[Picture, Picture]]]] = {
+    # What replaces the IR crops, and the lit and dark views of the injected stream.
+    "grey copy": (lambda rgb, ir, number: grey_of(rgb), lambda s: (s.scene_lit, s.scene_lit)),
+    "grey copy, changed": (lambda rgb, ir, number: toned(grey_of(rgb), number), lambda s: (s.scene_lit, s.scene_lit)),
+    "red channel": (
+        lambda rgb, ir, number: np.ascontiguousarray(rgb[:, :, :, :1]),
+        lambda s: (s.scene_lit, s.scene_lit),
+    ),
+    "recorded infrared, steady": (unchanged, lambda s: (s.scene_lit, s.scene_lit)),
+    "recorded infrared, dimmed in time": (
+        unchanged,
+        lambda s: (s.scene_lit, (s.scene_lit * 0.4).astype(np.uint8)),
+    ),
+    "recorded infrared, lit and dark": (unchanged, lambda s: (s.scene_lit, s.scene_dark)),
 }
 
 
@@ -167,11 +183,10 @@ def simulate(loaded: LoadedModel, cache: Path) -> tuple[DecisionTally, list[Scor
     tally, people = DecisionTally(), []
     scores = cache / f"scores-{loaded.model_sha256[:12]}-{code_digest()}"
     scores.mkdir(parents=True, exist_ok=True)
-    unknown: list[StrobeResponse] = ["unknown"] * PAIRS
-    for shown in sequences(planned(FAMILIES, BONA_FIDE, PER_ATTACK), PAIRS, cache):
+    for shown in sequences(planned(FAMILIES, BONA_FIDE, PER_ATTACK), PAIRS, loaded.pipeline.rule, cache):
         family, species_name = shown.what.family, shown.what.species
         strobe = answers(shown, shown.scene_lit, shown.scene_dark)
-        seen = score_presentation(loaded, shown, scores, "own", shown.ir, unknown, gate=True)
+        seen = score_presentation(loaded, shown, scores, "own", unchanged, gate=True)
         lit = ScoredPresentation(seen.what, seen.scores, seen.failed, strobe, seen.rgb_means)
         tally.add("still", family, species_name, decide_first_pair(loaded, seen))
         tally.add("sequential", family, species_name, *decide_sequentially(loaded, seen))
@@ -181,12 +196,11 @@ def simulate(loaded: LoadedModel, cache: Path) -> tuple[DecisionTally, list[Scor
         if species_name != SPECIES[0]:
             continue
         people.append(lit)
-        for name, make in INJECTED.items():
-            ir, view_lit, view_dark = make(shown)
-            fed = answers(shown, view_lit, view_dark)
+        for name, (change, views) in INJECTED.items():
+            fed = answers(shown, *views(shown))
             key = name.replace(" ", "-").replace(",", "")
-            plain = score_presentation(loaded, shown, scores, key, ir, unknown, gate=False)
-            gated = score_presentation(loaded, shown, scores, key, ir, unknown, gate=True)
+            plain = score_presentation(loaded, shown, scores, key, change, gate=False)
+            gated = score_presentation(loaded, shown, scores, key, change, gate=True)
             tally.add("still, no check", family, name, decide_first_pair(loaded, plain))
             tally.add("still", family, name, decide_first_pair(loaded, gated))
             tally.add("sequential", family, name, *decide_sequentially(loaded, gated))
@@ -222,7 +236,7 @@ def copy_rates() -> dict[str, list[float]]:
             r = render_patch(Presentation(seed=92, subject=6000 + number, family=family, number=number))
             shift, scale = rng.normal(0, 0.03, 2), float(np.exp(rng.normal(0, 0.03)))
             boxes = [Box(x + shift[0] * w, y + shift[1] * h, w * scale, h * scale) for x, y, w, h in (r.box, r.ir_box)]
-            rgb, ir = crop(r.rgb, boxes[0], CropRule()), crop(r.ir, boxes[1], CropRule())
+            rgb, ir = crop(r.rgb, boxes[0], FACE_RULE), crop(r.ir, boxes[1], FACE_RULE)
             if rgb.mean() >= 25:
                 found[family].append(copy_correlation(rgb, ir))
     return found

@@ -23,17 +23,17 @@ import runtime.imaging.crop
 import synthetic.scene
 from runtime.core.values import Box
 from runtime.imaging.crop import CropRule, crop
+from runtime.liveness.quality import FACE_RULE
 from synthetic import SPECIES, Presentation
-from synthetic.raster.take import BOX_MM, face_box, take
+from synthetic.raster.take import BOX_MM, PATCH_EXTENT, face_box, take
 from synthetic.rendering import View
 from synthetic.scene import Scene, compose
 
 FRAME_NS = 33_333_333
 PAIR_NS = 2 * FRAME_NS
-SIZE = 224
-"""Edge of the rendered view in pixels. It is 2.7 face boxes, so that there is background around the face."""
-PIXELS_PER_MM = 144 / (1.75 * BOX_MM[2])
-"""Scale of the patches on which the shipped model was trained."""
+SIZE = 168
+"""Edge of the rendered view in pixels, as in the patches on which the shipped model was trained."""
+PIXELS_PER_MM = SIZE / (PATCH_EXTENT * BOX_MM[2])
 BOX_CONSTANT, BOX_WANDER, WANDER_NS = 0.03, 0.015, 200_000_000
 SEED = 91
 
@@ -66,14 +66,16 @@ class PlannedPresentation:
 class Sequence:
     """Images of a presentation.
 
-    ``rgb``: crops, uint8 [F, S, S, 3]. ``ir``, ``dark``: crops, uint8 [F, S, S, 1]. ``scene_lit``, ``scene_dark``:
-    whole IR view at half size, uint8 [F, 112, 112]. ``scene_box``: face box in that view, float [F, 4].
+    ``rgb``, uint8 [F, S, S, 3], and ``ir``, uint8 [F, S, S, 1]: the network's crops. ``face_rgb``, ``face_ir``: the
+    crops that the gates examine, see `runtime.liveness.quality.FACE_RULE`. ``scene_lit``, ``scene_dark``: whole IR view
+    at half size, uint8 [F, 84, 84]. ``scene_box``: face box in that view, float [F, 4].
     """
 
     what: PlannedPresentation
     rgb: NDArray[np.uint8]
     ir: NDArray[np.uint8]
-    dark: NDArray[np.uint8]
+    face_rgb: NDArray[np.uint8]
+    face_ir: NDArray[np.uint8]
     scene_lit: NDArray[np.uint8]
     scene_dark: NDArray[np.uint8]
     scene_box: NDArray[np.float32]
@@ -98,12 +100,11 @@ def view_of(scene: Scene) -> tuple[View, tuple[float, float, float], float]:
     return view, whole, ratio
 
 
-def render(what: PlannedPresentation, pairs: int) -> Sequence:
-    """Render a presentation of ``pairs`` pairs."""
+def render(what: PlannedPresentation, pairs: int, rule: CropRule) -> Sequence:
+    """Render a presentation of ``pairs`` pairs. ``rule``: crop rule of the model."""
     rng = np.random.default_rng([SEED, SPECIES.index(what.species), what.number])
     constant, wander = rng.normal(0, BOX_CONSTANT, 3), rng.normal(0, BOX_WANDER, 3)
     keep = float(np.exp(-PAIR_NS / WANDER_NS))
-    rule = CropRule()
     columns: dict[str, list[NDArray[Any]]] = {name: [] for name in Sequence.__slots__[1:]}
     for pair in range(pairs):
         pictures = []
@@ -121,9 +122,9 @@ def render(what: PlannedPresentation, pairs: int) -> Sequence:
         side = w * float(np.exp(ds))
         box = Box(x + w / 2 + dx * w - side / 2, y + h / 2 + dy * h - side / 2, side, side)
         ir_box = Box(box.x - taken.shift, box.y, side, side)
-        columns["rgb"].append(crop(taken.rgb, box, rule))
-        columns["ir"].append(crop(taken.ir, ir_box, rule))
-        columns["dark"].append(crop(off.ir, ir_box, rule))
+        for prefix, cut in (("", rule), ("face_", FACE_RULE)):
+            columns[f"{prefix}rgb"].append(crop(taken.rgb, box, cut))
+            columns[f"{prefix}ir"].append(crop(taken.ir, ir_box, cut))
         half = (SIZE // 2, SIZE // 2)
         columns["scene_lit"].append(cv2.resize(taken.ir, half, interpolation=cv2.INTER_AREA))
         columns["scene_dark"].append(cv2.resize(off.ir, half, interpolation=cv2.INTER_AREA))
@@ -131,12 +132,12 @@ def render(what: PlannedPresentation, pairs: int) -> Sequence:
     return Sequence(what, **{name: np.stack(values) for name, values in columns.items()})
 
 
-def _kept(task: tuple[PlannedPresentation, int, Path]) -> Path:
-    what, pairs, folder = task
+def _kept(task: tuple[PlannedPresentation, int, CropRule, Path]) -> Path:
+    what, pairs, rule, folder = task
     path = folder / f"{what.family}-{what.species}-{what.number}-{pairs}.npz"
     if not path.exists():
         cv2.setNumThreads(1)
-        found = render(what, pairs)
+        found = render(what, pairs, rule)
         beside = path.with_suffix(".part")
         with open(beside, "wb") as file:
             np.savez(file, **{name: getattr(found, name) for name in Sequence.__slots__[1:]})
@@ -145,13 +146,18 @@ def _kept(task: tuple[PlannedPresentation, int, Path]) -> Path:
     return path
 
 
-def sequences(plan: Iterable[PlannedPresentation], pairs: int, cache: Path, workers: int = 2) -> Iterator[Sequence]:
-    """Yield the images of every presentation in ``plan`` in order, from ``cache`` or rendered into it."""
-    folder = cache / code_digest()
+def sequences(
+    plan: Iterable[PlannedPresentation], pairs: int, rule: CropRule, cache: Path, workers: int = 2
+) -> Iterator[Sequence]:
+    """Yield the images of every presentation in ``plan`` in order, from ``cache`` or rendered into it.
+
+    ``rule``: crop rule of the model.
+    """
+    folder = cache / f"{code_digest()}-{rule.size}-{rule.margin}"
     folder.mkdir(parents=True, exist_ok=True)
     todo = list(plan)
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        tasks = [(what, pairs, folder) for what in todo]
+        tasks = [(what, pairs, rule, folder) for what in todo]
         for what, path in zip(todo, pool.imap(_kept, tasks, chunksize=2), strict=True):
             with np.load(path, allow_pickle=False) as stored:
                 yield Sequence(what, **{name: stored[name] for name in Sequence.__slots__[1:]})
