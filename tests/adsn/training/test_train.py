@@ -227,13 +227,13 @@ def test_the_shipped_plan_leaves_out_what_is_not_there_and_says_so(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ADSN_FACE_MODEL", "set")
     plan, note = default_plan()
-    assert "nothing path-traced in runs/pathtraced, runs/pathtraced-masks-test, runs/pathtraced-test:" in note
+    assert "nothing path-traced in runs/pathtraced, runs/pathtraced-masks, runs/pathtraced-masks-test, " in note
     assert (len(plan.calibration), len(plan.dev), sorted(plan.test)) == (1, 1, ["family-A", "family-B"])
     (tmp_path / "runs" / "pathtraced").mkdir(parents=True)
     plan, note = default_plan()
-    assert "nothing path-traced in runs/pathtraced-masks-test, runs/pathtraced-test:" in note
+    assert "nothing path-traced in runs/pathtraced-masks, runs/pathtraced-masks-test, runs/pathtraced-test:" in note
     assert (len(plan.calibration), len(plan.dev), sorted(plan.test)) == (2, 2, ["family-A", "family-B"])
-    for name in ("pathtraced-test", "pathtraced-masks-test"):
+    for name in ("pathtraced-masks", "pathtraced-test", "pathtraced-masks-test"):
         (tmp_path / "runs" / name).mkdir()
     plan, note = default_plan()
     assert note == ""
