@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from adsn.cli.folders import require_writable_folder
-from adsn.cli.render import NICENESS
+from adsn.cli.render import NICENESS, part_of
 from adsn.evaluation.counterfactual import Comparison
 from adsn.evaluation.variant_store import VariantStore
 from runtime.cli.command import command, run
@@ -50,21 +50,6 @@ def counterfactual_render(
         elapsed = time.monotonic() - began
         typer.echo(f"presentation {number}: {len(keys)} images, {new} of them new, {elapsed:.0f} s since the start")
     typer.echo(str(store.folder))
-
-
-def part_of(text: str) -> tuple[int, int]:
-    """Return k and n of ``k/n``.
-
-    Raises:
-        ConfigError: they are not numbers with 0 <= k < n.
-    """
-    try:
-        k, n = (int(word) for word in text.split("/"))
-    except ValueError:
-        k, n = 0, 0
-    if not 0 <= k < n:
-        raise ConfigError(f"--part {text}: expected k/n with 0 <= k < n, such as 0/2.")
-    return k, n
 
 
 def main() -> None:

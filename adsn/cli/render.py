@@ -11,6 +11,7 @@ import typer
 
 from adsn.datasets.base import DatasetError
 from adsn.datasets.shards import ShardSpec, write_shards
+from runtime.core.errors import ConfigError
 from synthetic import PATH_TRACED_SPECIES, FaceModelError
 from synthetic.pathtraced import SAMPLES, RenderError
 from synthetic.people.makehuman import MakeHumanError
@@ -36,11 +37,9 @@ def render(
     os.nice(NICENESS)
     began = time.monotonic()
     try:
-        k, n = (int(word) for word in part.split("/"))
-        if not 0 <= k < n:
-            raise ValueError
-    except ValueError:
-        raise typer.BadParameter(f"{part!r}: expected k/n with 0 <= k < n, such as 0/2.") from None
+        k, n = part_of(part)
+    except ConfigError as error:
+        raise typer.BadParameter(error.message) from None
     try:
         spec = ShardSpec(
             (first, last),
@@ -61,6 +60,21 @@ def render(
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     typer.echo(str(folder))
+
+
+def part_of(text: str) -> tuple[int, int]:
+    """Return k and n of ``k/n``.
+
+    Raises:
+        ConfigError: they are not numbers with 0 <= k < n.
+    """
+    try:
+        k, n = (int(word) for word in text.split("/"))
+    except ValueError:
+        k, n = 0, 0
+    if not 0 <= k < n:
+        raise ConfigError(f"--part {text}: expected k/n with 0 <= k < n, such as 0/2.")
+    return k, n
 
 
 def main() -> None:

@@ -94,7 +94,7 @@ def write_shards(
     for subject in range(spec.subjects[0] + part[0], spec.subjects[1], part[1]):
         path = folder / f"{subject:06d}{ENDING}"
         if not path.exists():
-            _write_whole(path, _rendered(spec, subject, assets))
+            write_arrays(path, _rendered(spec, subject, assets))
             tick(subject)
     return folder
 
@@ -127,7 +127,8 @@ def _rendered(spec: ShardSpec, subject: int, library: Library) -> dict[str, NDAr
     return {**arrays, "rows": np.frombuffer(json.dumps(rows).encode(), np.uint8)}
 
 
-def _write_whole(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+def write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Write arrays as one compressed file, atomically."""
     data = io.BytesIO()
     np.savez_compressed(data, **arrays)  # type: ignore[arg-type]  # the stub takes the names for its flag
     write_atomically(path, data.getvalue())

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adsn.datasets.pairs import Patch
+from adsn.datasets.shards import write_arrays
 from adsn.evaluation.renderers import TRACED_SAMPLES, TRACED_SIZE, Variant, detected, traced
-from runtime.core.files import write_atomically
 from synthetic import Presentation, pathtraced
 from synthetic.people.makehuman import Library, open_library
 
@@ -78,12 +78,10 @@ class VariantStore:
             "box": np.array(found.box, np.float64),
             "ir_box": np.array(found.ir_box, np.float64),
         }
-        data = io.BytesIO()
         content = np.frombuffer(_text(_content(presentation, variant)).encode(), np.uint8)
-        np.savez_compressed(data, content=content, **arrays)  # type: ignore[arg-type]  # the stub takes names for its flag
         path = self.path(presentation, variant)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, data.getvalue())
+        write_arrays(path, {"content": content, **arrays})
         return arrays
 
     def _read(self, presentation: Presentation, variant: Variant) -> dict[str, NDArray[Any]] | None:

@@ -87,7 +87,7 @@ def contrastive_loss(
     """
     chosen = torch.nonzero(matched).flatten()
     own = embeddings[chosen]
-    others = own if remembered is None else torch.cat([own, remembered.to(own.dtype)])
+    others = own if remembered is None else torch.cat([own, remembered])
     if len(others) < 2 or not len(own):
         return embeddings.sum() * 0.0
     itself = torch.eye(len(own), len(others), dtype=torch.bool, device=own.device)

@@ -18,7 +18,8 @@ from runtime.engines.driver import Gpu
 from runtime.engines.tensorrt.build import BuiltEngine, build_plan
 from runtime.engines.tensorrt.engine import TensorRTEngine
 from runtime.engines.tensorrt.versions import BuildSettings
-from tests.support.models.fake_tensorrt import FakeDevice, FakeTensorRT
+from tests.support.models.fake_device import FakeDevice
+from tests.support.models.fake_tensorrt import FakeTensorRT
 from tests.support.models.shipped import complete_bundle
 
 GPU = Gpu(0, "Fake GPU", (8, 7), 12020)

@@ -195,7 +195,7 @@ def test_a_file_of_another_variant_or_size_is_not_taken_for_this_one(
 
 
 def believing(attribute: str) -> Scorer:
-    """Return a model that accepts whoever wears the attribute, and nobody else."""
+    """Return a model that accepts a presentation only if it has the attribute."""
 
     def score(batch: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         seen = batch["ir"][:, 30, 30] >> ATTRIBUTES.index(attribute) & 1

@@ -66,5 +66,5 @@ def test_a_single_pair_learns_from_the_memory() -> None:
     assert contrastive_loss(own, one, torch.tensor([[False]])) == 0
     loss = contrastive_loss(own, one, torch.tensor([[False, True]]), own.detach().clone())
     assert loss > 0.5
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     assert own.grad is not None

@@ -12,7 +12,8 @@ from runtime.engines.tensorrt import open as trt_open
 from runtime.engines.tensorrt.build import build_plan
 from runtime.engines.tensorrt.engine import TensorRTEngine
 from runtime.engines.tensorrt.versions import BuildSettings
-from tests.support.models.fake_tensorrt import FakeDevice, FakeTensorRT
+from tests.support.models.fake_device import FakeDevice
+from tests.support.models.fake_tensorrt import FakeTensorRT
 
 GPU = Gpu(0, "Fake GPU", (8, 7), 12020)
 

@@ -25,7 +25,8 @@ from runtime.engines.tensorrt.open import open_tensorrt
 from runtime.engines.tensorrt.versions import BuildSettings, generation_of
 from runtime.liveness.open import open_engine
 from tests.support.models.engine_contract import EngineContract, Reference, random_batch, same
-from tests.support.models.fake_tensorrt import VERSIONS, FakeContext, FakeDevice, FakeTensorRT
+from tests.support.models.fake_device import FakeDevice
+from tests.support.models.fake_tensorrt import VERSIONS, FakeContext, FakeTensorRT
 from tests.support.models.tensorrt_machine import engine_on, machine_of, plan_of
 
 
