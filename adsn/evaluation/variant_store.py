@@ -1,7 +1,8 @@
 """Path-traced variants on disk, one file for each: rendered once, then read for every model.
 
-A file's path is a digest of everything that its pixels depend on, so a file is never out of date, and several processes
-may fill one store. Files are written atomically, so rendering can be stopped at any time.
+A file's path is a digest of the renderer's version, the assets and the presentation, so a change of the renderer needs
+a new version. Several processes may fill one store. Files are written atomically, so rendering can be stopped at any
+time.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def record(folder: Path, frames: list[Frame], rig: RigSettings = RIG, **options:
     """Record ``frames`` and one pair, and return the path of the file."""
     recorder = Recorder(folder, rig, consent="the testers, orally", **options)
     for number, item in enumerate(frames):
-        until(lambda n=number: not recorder.recording or n - recorder.frames < QUEUE)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        until(partial(lambda n: not recorder.recording or n - recorder.frames < QUEUE, number))
         recorder.on_frame(item)
     recorder.on_pair(CapturedPair(7, Pair(rgb=frames[0].image, rgb_time_ns=1, generation=3), 99))
     recorder.close()

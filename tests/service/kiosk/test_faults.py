@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 import pytest
@@ -129,7 +130,7 @@ def test_pairs_that_were_ready_before_the_fault_are_not_decided_on_after_it(rig:
         pair = replace(a_pair(), rgb_time_ns=old)
         judged = rig.loop.counters.pairs
         rig.feed.put(pair)
-        until(lambda judged=judged: rig.loop.counters.pairs > judged)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        until(partial(lambda judged: rig.loop.counters.pairs > judged, judged))
     until(lambda: rig.kiosk.state == "idle")
     assert "live" not in rig.seen.decisions
 
@@ -141,7 +142,7 @@ def test_the_wall_clock_may_say_what_it_likes(rig: ScriptedKiosk, monkeypatch: p
     for _ in range(3):
         decided = len(rig.seen.decisions)
         rig.assessor.score = 0.99
-        until(lambda decided=decided: len(rig.seen.decisions) > decided)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        until(partial(lambda decided: len(rig.seen.decisions) > decided, decided))
         event: Event = next(event for event in reversed(rig.seen.events) if event.kind == "decision")
         left = event.body(time.clock_gettime_ns(time.CLOCK_BOOTTIME))["expires_in_ms"]
         assert left <= 2000

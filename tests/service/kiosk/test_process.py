@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ def test_faults_are_seen_pass_and_never_open(tmp_path: Path) -> None:
         kiosk.wait_for(lambda: kiosk.get("/readyz")[0] == 200)
         for name in ("camera_lost", "camera_stalled"):
             shown = f'adsn_condition{{name="{name}",severity="critical",subject="ir"}} 1.0'
-            kiosk.wait_for(lambda shown=shown: shown in kiosk.get("/metrics")[1])  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            kiosk.wait_for(partial(lambda shown: shown in kiosk.get("/metrics")[1], shown))
             status, body = kiosk.get("/readyz")
             assert (status, name in body) == (503, True)
             kiosk.wait_for(lambda: kiosk.get("/readyz")[0] == 200)

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -241,7 +242,7 @@ async def test_a_wrong_password_is_said_and_shown_nowhere(tmp_path: Path, caplog
             assert await one.use_nonce(nonce("n")) == "new"
         for password in (wrong, None):
             async with stores(server, 1, password=password, ready=False) as (one,):
-                await until(lambda one=one: one.status().failures.get("denied", 0) > 0)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+                await until(partial(lambda one: one.status().failures.get("denied", 0) > 0, one))
                 caught = await refused(one)
                 assert "refuses this user" in caught.message
     assert "refuses this user" in caplog.text
@@ -298,5 +299,5 @@ async def test_tls_with_an_authority_of_its_own(tmp_path: Path) -> None:
         )
         for wrong in wrongs:
             async with stores(server, 1, **{**known, **wrong}, ready=False) as (one,):
-                await until(lambda one=one: one.status().failures.get("untrusted", 0) > 0)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+                await until(partial(lambda one: one.status().failures.get("untrusted", 0) > 0, one))
                 assert "TLS fails" in (await refused(one)).message
