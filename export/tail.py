@@ -244,7 +244,7 @@ class _Writer:
         """Write the output ``score``. ``match``: probability that both images show one moment."""
         deepest = self.pixels(f"/layer4/layer4.{LAST}/Relu_1_output_0", [-1, self.deepest_cells, self.deepest])
         width = 2 * self.map_count * self.fine
-        factors = np.repeat(np.float32([1 / self.deepest_cells, LOCAL_GAIN]), [self.deepest, width])
+        factors = np.repeat(np.array([1 / self.deepest_cells, LOCAL_GAIN], np.float32), [self.deepest, width])
         head = _Linear(self.head.weight * factors[:, None], self.head.bias)
         joined = self.node("Concat", [self.sum(deepest, [1]), self.reshape(parts, [-1, width])], axis=1)
         logit = self.reshape(self.gemm(joined, head), [-1])
