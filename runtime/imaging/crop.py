@@ -89,8 +89,8 @@ def crop_mean(image: NDArray[np.uint8], box: Box, rule: CropRule) -> float:
     """
     left, top, side = _checked_window(image, box, rule)
     window = image[max(top, 0) : top + side, max(left, 0) : left + side]
-    total = float(sum(cv2.sumElems(window)[: image.shape[2]]))
-    return total / (side * side * image.shape[2])
+    total = sum(cv2.sumElems(window)[: image.shape[2]])
+    return float(total / (side * side * image.shape[2]))
 
 
 def _checked_window(image: NDArray[Scalar], box: Box, rule: CropRule) -> tuple[int, int, int]:
