@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -218,47 +218,32 @@ def decode(outputs: Mapping[str, NDArray[Any]], rows: int, columns: int, min_sco
     Raises:
         EngineUnavailable: an output has the wrong size.
     """
-    heads: dict[str, list[NDArray[Any]]] = {}
+    heads = {}
     for head, values in HEADS.items():
-        heads[head] = [outputs[f"{head}_{stride}"].reshape(-1) for stride in STRIDES]
-        for stride, part in zip(STRIDES, heads[head], strict=True):
+        parts = [outputs[f"{head}_{stride}"].reshape(-1) for stride in STRIDES]
+        for stride, part in zip(STRIDES, parts, strict=True):
             wanted = (rows // stride) * (columns // stride) * values
             if part.size != wanted:
                 raise EngineUnavailable(
                     f"the face detector's file is no YuNet: its output {head}_{stride} has {part.size} values for a "
                     f"picture of {columns}×{rows} pixels, not {wanted}."
                 )
-    classes, objects = np.concatenate(heads["cls"]), np.concatenate(heads["obj"])
-    with np.errstate(over="ignore", invalid="ignore"):
-        # A NaN score compares false and is not chosen. Clipping never makes a product larger than the minimum, so it is
-        # enough to clip the values of these few cells.
-        chosen = np.flatnonzero(classes * objects >= min_score * min_score)
-    both = np.clip(classes[chosen], 0, 1) * np.clip(objects[chosen], 0, 1)
-    chosen, both = chosen[both >= min_score * min_score], both[both >= min_score * min_score]
+        heads[head] = np.concatenate(parts).reshape(-1, values)
+    both = (np.clip(heads["cls"], 0, 1) * np.clip(heads["obj"], 0, 1))[:, 0]
+    # A NaN score compares false and is not chosen.
+    chosen = np.flatnonzero(both >= min_score * min_score)
     if not len(chosen):
         return no_rows()
-    where, box = cells(rows, columns)[chosen], _gathered(heads["bbox"], chosen, HEADS["bbox"])
+    where, box = cells(rows, columns)[chosen], heads["bbox"][chosen]
     origin, stride_of = where[:, :2], where[:, 2:]
     with np.errstate(over="ignore", invalid="ignore"):
         size = np.exp(box[:, 2:]) * stride_of
         corner = (origin + box[:, :2]) * stride_of - size / 2
-        landmarks = (_gathered(heads["kps"], chosen, HEADS["kps"]) + np.tile(origin, 5)) * stride_of
-    found = np.concatenate([corner, size, landmarks, np.sqrt(both)[:, None]], 1).astype(np.float32)
+        landmarks = (heads["kps"][chosen] + np.tile(origin, 5)) * stride_of
+    found = np.concatenate([corner, size, landmarks, np.sqrt(both[chosen])[:, None]], 1).astype(np.float32)
     found = found[np.isfinite(found).all(1)]
     kept = cv2.dnn.NMSBoxes(whole_boxes(found), found[:, 14].tolist(), min_score, OVERLAP, top_k=MOST)
     return found[np.asarray(kept, np.int64).reshape(-1)]
-
-
-def _gathered(parts: Sequence[NDArray[Any]], chosen: NDArray[np.intp], width: int) -> NDArray[np.float32]:
-    """Return the rows ``chosen`` of the concatenated ``parts``, each row of ``width`` values."""
-    first, found = 0, []
-    for part in parts:
-        values = part.reshape(-1, width)
-        inside = chosen[(chosen >= first) & (chosen < first + len(values))]
-        if len(inside):
-            found.append(values[inside - first])
-        first += len(values)
-    return np.concatenate(found)
 
 
 def whole_boxes(found: NDArray[np.float32]) -> list[list[int]]:
