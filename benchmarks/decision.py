@@ -27,7 +27,7 @@ from benchmarks.support.presentations import Sequence as Shown
 from runtime.core.errors import NoFace
 from runtime.core.values import Box, Pair
 from runtime.face.open import detector_info, open_detector
-from runtime.face.pair_detection import find_face
+from runtime.face.pair_detection import find_face, mean_level
 from runtime.geometry.box_mapping import ScaleMapper
 from runtime.imaging.crop import crop
 from runtime.liveness.active_light import ActiveLightRule, compare
@@ -102,7 +102,7 @@ def score_presentation(
     limits, failed = loaded.pipeline.limits, []
     face_ir = change(shown.face_rgb, shown.face_ir, shown.what.number)
     for rgb_crop, ir_crop in zip(shown.face_rgb, face_ir, strict=True):
-        checks = [*rgb_checks(rgb_crop, limits, alone_in_the_dark=False), blur_check(rgb_crop, limits)]
+        checks = [*rgb_checks(mean_level(rgb_crop), limits, alone_in_the_dark=False), blur_check(rgb_crop, limits)]
         checks += ir_checks(ir_crop, None, "lit", limits)
         failed.append(failed_codes([*checks, *([copy_check(rgb_crop, ir_crop, limits)] if gate else [])]))
     unknown: list[StrobeResponse] = ["unknown"] * len(scores)

@@ -5,8 +5,8 @@ two uint8×int8 products in 16 bits with saturation, so that with 8-bit weights 
 CPU the largest score change was 0.66 with 8 bits and 0.03 with 7 bits.
 
 Only the backbones are quantised. Attention maps, gates, the attention product and the heads stay in float: they are
-less than 1 % of the arithmetic, and a quantised gate or head changes every score. The stems read the camera's bytes
-directly; see `export.stem`.
+less than 1 % of the arithmetic, and a quantised gate or head changes every score. `export.tail` merges them into fewer
+nodes. The stems read the camera's bytes directly; see `export.stem`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from calib.ranges import Ranges
 from export.errors import ExportError
 from export.stem import CAMERA_RANGE, accept_bytes, camera_tensors
+from export.tail import merge_streams
 
 BACKBONE = re.compile(r"^/(streams\.\d+|layer4)/")
 OPERATORS = ("Conv", "Add", "Relu", "MaxPool")
@@ -70,12 +71,14 @@ def quantize_for_cpu(
     *,
     seven_bits: bool = True,
     byte_stems: bool = True,
+    merged_tail: bool = True,
 ) -> bytes:
     """Return the int8-cpu artifact of a float graph.
 
     ``keep_float``: name prefixes of nodes to keep in float, such as ``/streams.0/stem``. ``seven_bits``: False for
     8-bit weights, which no bundle may contain; tests use them to check that they are detected. ``byte_stems``: False to
     normalise the inputs in float first, as in bundles of earlier versions, with the same scores but slower.
+    ``merged_tail``: False to keep the nodes after the backbones as exported, with the same scores but slower.
 
     Raises:
         ExportError: a range is missing, or an entry of ``keep_float`` matches no backbone node.
@@ -107,6 +110,8 @@ def quantize_for_cpu(
         extra_options={},
     )
     quantiser.quantize_model()
+    if merged_tail:
+        merge_streams(quantiser.model.model.graph)
     if byte_stems:
         accept_bytes(quantiser.model.model.graph)
     quantiser.model.topological_sort()

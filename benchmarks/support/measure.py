@@ -6,6 +6,7 @@ the other, so that a disturbance affects both. Their ratio is compared with a bu
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -24,19 +25,19 @@ class Row:
 
 
 def in_turns(functions: Mapping[str, Callable[[], object]], rounds: int, rest_s: float = 0.0) -> dict[str, list[float]]:
-    """Return the milliseconds of every call. Each function is called once per round, and the order is rotated by one
-    each time.
+    """Return the milliseconds of every call. Each function is called once per round, in an order that is drawn anew.
+
+    A fixed order would always time a function after the same other one, which leaves it the caches in the same state.
 
     ``rest_s``: pause in seconds before each call, so that threads still spinning after the last call do not affect it.
     """
-    names = list(functions)
+    names, draw = list(functions), random.Random(0)
     times: dict[str, list[float]] = {name: [] for name in names}
     for function in functions.values():
         for _ in range(5):
             function()
-    for number in range(rounds):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
+    for _ in range(rounds):
+        for name in draw.sample(names, len(names)):
             if rest_s:
                 time.sleep(rest_s)
             began = time.perf_counter_ns()

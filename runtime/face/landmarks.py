@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,12 +24,17 @@ sideways distance from that line, which follows the middle of the face as the he
 
 def box_from_landmarks(landmarks: NDArray[np.float32]) -> Box:
     """Return the square box of the face with these ``landmarks`` [5, 2]; see `runtime.face.detector.Face`."""
-    points = np.asarray(landmarks, np.float64)
-    edge = EDGE_MM / SPREAD_MM * float(np.sqrt(np.square(points - points.mean(0)).sum()))
-    eyes, mouth = points[:2].mean(0), points[3:].mean(0)
-    way = mouth - eyes
-    sideways = np.array([-way[1], way[0]]) / max(float(np.linalg.norm(way)), 1e-9)
-    cx, cy = (float(v) for v in eyes + DOWN * way + SIDEWAYS * float((points[2] - eyes) @ sideways) * sideways)
+    # For vectors this short, plain floats are several times faster than NumPy.
+    points = landmarks.tolist()
+    mx, my = sum(x for x, _ in points) / 5, sum(y for _, y in points) / 5
+    edge = EDGE_MM / SPREAD_MM * math.sqrt(sum((x - mx) ** 2 + (y - my) ** 2 for x, y in points))
+    (lx, ly), (rx, ry), (nx, ny), (ax, ay), (bx, by) = points
+    eyes_x, eyes_y = (lx + rx) / 2, (ly + ry) / 2
+    way_x, way_y = (ax + bx) / 2 - eyes_x, (ay + by) / 2 - eyes_y
+    length = max(math.hypot(way_x, way_y), 1e-9)
+    across_x, across_y = -way_y / length, way_x / length
+    aside = SIDEWAYS * ((nx - eyes_x) * across_x + (ny - eyes_y) * across_y)
+    cx, cy = eyes_x + DOWN * way_x + aside * across_x, eyes_y + DOWN * way_y + aside * across_y
     return Box(cx - edge / 2, cy - edge / 2, edge, edge)
 
 

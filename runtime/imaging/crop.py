@@ -63,14 +63,9 @@ def crop(image: NDArray[Scalar], box: Box, rule: CropRule) -> NDArray[Scalar]:
     Raises:
         InvalidFaceBox: the square lies outside the image, or the box has coordinates that are not finite or too large.
     """
-    # Written so that NaN is refused.
-    if not all(abs(value) < FARTHEST for value in (box.x, box.y, box.w, box.h)):
-        raise InvalidFaceBox("a face box is four finite numbers x, y, w, h, in pixels.")
-    left, top, side = crop_window(box, rule)
+    left, top, side = _checked_window(image, box, rule)
     height, width, channels = image.shape
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
-    if x0 >= x1 or y0 >= y1:
-        raise InvalidFaceBox(f"the crop around the face box lies outside the image of {width}×{height} pixels.")
     window = image[y0:y1, x0:x1]
     if window.shape[:2] != (side, side):
         if side > PADDED_EDGE:
@@ -82,6 +77,36 @@ def crop(image: NDArray[Scalar], box: Box, rule: CropRule) -> NDArray[Scalar]:
         window = _resized(window, (rule.size, rule.size), shrinks=side > rule.size)
     # OpenCV drops a last axis of length 1, so restore it.
     return np.ascontiguousarray(window.reshape(rule.size, rule.size, channels))
+
+
+def crop_mean(image: NDArray[np.uint8], box: Box, rule: CropRule) -> float:
+    """Return the mean of all pixels and channels of `crop`, without resizing.
+
+    ``image``: uint8 [H, W, C]. The result differs from the mean of the resized crop by its rounding.
+
+    Raises:
+        InvalidFaceBox: see `crop`.
+    """
+    left, top, side = _checked_window(image, box, rule)
+    window = image[max(top, 0) : top + side, max(left, 0) : left + side]
+    total = sum(cv2.sumElems(window)[: image.shape[2]])
+    return float(total / (side * side * image.shape[2]))
+
+
+def _checked_window(image: NDArray[Scalar], box: Box, rule: CropRule) -> tuple[int, int, int]:
+    """Return `crop_window` if at least one pixel of it lies inside the image.
+
+    Raises:
+        InvalidFaceBox: see `crop`.
+    """
+    # Written so that NaN is refused.
+    if not all(abs(value) < FARTHEST for value in (box.x, box.y, box.w, box.h)):
+        raise InvalidFaceBox("a face box is four finite numbers x, y, w, h, in pixels.")
+    left, top, side = crop_window(box, rule)
+    height, width = image.shape[:2]
+    if left >= width or top >= height or left + side <= 0 or top + side <= 0:
+        raise InvalidFaceBox(f"the crop around the face box lies outside the image of {width}×{height} pixels.")
+    return left, top, side
 
 
 def _resized(window: NDArray[Scalar], size: tuple[int, int], *, shrinks: bool) -> NDArray[Scalar]:

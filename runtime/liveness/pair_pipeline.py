@@ -20,7 +20,7 @@ from runtime.face.detector import Face, FaceDetector
 from runtime.face.head_pose import head_angles
 from runtime.face.pair_detection import PairDetection, find_face
 from runtime.geometry.box_mapping import BoxMapper, ScaleMapper
-from runtime.imaging.crop import CropRule, crop
+from runtime.imaging.crop import CropRule, crop, crop_mean
 from runtime.liveness.active_light import ActiveLight
 from runtime.liveness.decision import Decision, StrobeResponse, decide
 from runtime.liveness.quality import (
@@ -207,21 +207,35 @@ class LivenessPipeline:
         now_ns: int | None,
         carried: Mapping[str, Check],
     ) -> list[Check]:
-        limits = self.limits
+        limits, boxes = self.limits, detection.boxes
         # The network's crop may show more than the face; the gates look at the face only.
-        crops = {m: crop(pair.image(m), detection.boxes[m], FACE_RULE) for m in self.modalities}
-        checks = box_checks(pair, detection.boxes, limits)
+        crops = {m: crop(pair.image(m), boxes[m], FACE_RULE) for m in self.modalities if m != "rgb"}
+        checks = box_checks(pair, boxes, limits)
         angles = None if detection.face.landmarks is None else head_angles(detection.face.landmarks)
         checks += pose_checks(angles, limits)
-        for modality, image in crops.items():
+        slow = self._slow_checks(pair, detection, crops.get("ir"), carried) if "rgb" in self.modalities else {}
+        for modality in self.modalities:
             if modality == "rgb":
-                checks += rgb_checks(image, limits, alone_in_the_dark="ir" not in crops)
-                checks.append(carried.get("rgb.blur") or blur_check(image, limits))
+                mean = crop_mean(pair.image("rgb"), boxes["rgb"], FACE_RULE)
+                checks += rgb_checks(mean, limits, alone_in_the_dark="ir" not in crops)
+                checks.append(slow["rgb.blur"])
             elif modality == "ir":
-                dark = None if pair.ir_dark is None else crop(pair.ir_dark, detection.boxes["ir"], FACE_RULE)
-                checks += ir_checks(image, dark, pair.lit, limits)
+                dark = None if pair.ir_dark is None else crop(pair.ir_dark, boxes["ir"], FACE_RULE)
+                checks += ir_checks(crops["ir"], dark, pair.lit, limits)
             else:
-                checks += depth_checks(image, limits)
-        if "rgb" in crops and "ir" in crops:
-            checks.append(carried.get("ir.copied") or copy_check(crops["rgb"], crops["ir"], limits))
+                checks += depth_checks(crops["depth"], limits)
+        if "ir.copied" in slow:
+            checks.append(slow["ir.copied"])
         return checks + time_checks(pair, limits, now_ns)
+
+    def _slow_checks(
+        self, pair: Pair, detection: PairDetection, ir: NDArray[Any] | None, carried: Mapping[str, Check]
+    ) -> Mapping[str, Check]:
+        """Return the checks in `SLOW_CHECKS` by name. Only they need the RGB crop. ``ir``: the IR crop, if any."""
+        if "rgb.blur" in carried and ("ir.copied" in carried or ir is None):
+            return carried
+        rgb = crop(pair.image("rgb"), detection.boxes["rgb"], FACE_RULE)
+        checks = {"rgb.blur": carried.get("rgb.blur") or blur_check(rgb, self.limits)}
+        if ir is not None:
+            checks["ir.copied"] = carried.get("ir.copied") or copy_check(rgb, ir, self.limits)
+        return checks

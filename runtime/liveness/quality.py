@@ -95,13 +95,12 @@ def pose_checks(angles: tuple[float, float] | None, limits: QualityLimits) -> li
     ]
 
 
-def rgb_checks(crop: NDArray[np.uint8], limits: QualityLimits, *, alone_in_the_dark: bool) -> list[Check]:
-    """Check the exposure of an RGB crop, uint8 [S, S, 3].
+def rgb_checks(mean: float, limits: QualityLimits, *, alone_in_the_dark: bool) -> list[Check]:
+    """Check the exposure of an RGB crop with the ``mean`` of all its pixels and channels.
 
     A dark crop fails only if it is ``alone_in_the_dark``, that is, without IR. With IR it passes, because the network
     was trained on such pairs.
     """
-    mean = mean_level(crop)
     low = limits.min_rgb_mean if alone_in_the_dark else None
     return [
         Check("rgb.brightness", mean, low, None, "rgb_too_dark"),

@@ -6,5 +6,5 @@ from synthetic.pathtraced.take import SAMPLES, render, render_frame, render_patc
 
 __all__ = ["SAMPLES", "VERSION", "Description", "RenderError", "describe", "render", "render_frame", "render_patch"]
 
-VERSION = 3
+VERSION = 4
 """Version of the rendered data; data on disk of another version is not touched."""

@@ -123,6 +123,7 @@ def in_front(shell: FigurePart, wearer: Figure, gap: float) -> FigurePart:
     front = shell.vertices[(np.abs(shell.vertices[:, 0]) < 50) & (shell.vertices[:, 2] > 0)]
     if not len(face) or not len(front):
         return shell
-    distance = np.square(face[:, None, :2] - front[None, :, :2]).sum(2).argmin(1)
-    ahead = float(np.percentile(face[:, 2] - front[distance, 2], 96)) + gap
+    # The nearest point has the smallest |b|² − 2·a·b, which one matrix product gives for all pairs of points.
+    nearest = (np.square(front[:, :2]).sum(1) - 2 * face[:, :2] @ front[:, :2].T).argmin(1)
+    ahead = float(np.percentile(face[:, 2] - front[nearest, 2], 96)) + gap
     return shell.moved(np.eye(3, dtype=np.float32), np.array([0, 0, max(0.0, ahead)]))

@@ -48,14 +48,13 @@ def skin_matter(library: Library, person: Person) -> Matter:
     return Matter(
         paint.skin_albedo(library, person),
         roughness=SKIN_ROUGHNESS + 0.12 * person.who.age,
-        key=f"skin {person.who.number} {person.reserved}",
     )
 
 
 def eye_matter(library: Library, person: Person, k: int) -> Matter:
     """Return an eyeball's surface: wet, so lamps give small bright reflections."""
     side = 1 if k == 0 else -1
-    return Matter(paint.eye_albedo(library, person.iris, side), roughness=0.07, key=f"eye {person.iris} {side}")
+    return Matter(paint.eye_albedo(library, person.iris, side), roughness=0.07)
 
 
 def hair_things(library: Library, figure: Figure, hat: Hat | None) -> list[Thing]:
@@ -75,8 +74,7 @@ def hair_things(library: Library, figure: Figure, hat: Hat | None) -> list[Thing
             if not len(part.triangles):
                 continue
         albedo, alpha = paint.hair_albedo(library.worn(kind, name), colour)
-        key = f"{kind} {name} {colour}"
-        matter = Matter(albedo, roughness=0.55, alpha=alpha, key=key)
+        matter = Matter(albedo, roughness=0.55, alpha=alpha)
         found.append(Thing(part, matter, "person"))
     return found
 
@@ -109,7 +107,7 @@ def cloth_matter(library: Library, person: Person) -> Matter:
     level = float(rng.uniform(0.3, 0.65))
     nir = np.clip(level * np.power(np.clip(grey / 0.3, 0.05, 3), contrast), 0.02, 0.85)
     albedo = np.concatenate([visible, nir[:, :, None]], 2).astype(np.float32)
-    return Matter(albedo, roughness=0.85, key=f"clothes {person.who.number} {person.reserved}")
+    return Matter(albedo, roughness=0.85)
 
 
 def fedora_of(library: Library, hat: Hat | None) -> str | None:

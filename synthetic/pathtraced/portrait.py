@@ -24,7 +24,7 @@ from synthetic.surface import Surface
 PICTURE_MM = (-125.0, 125.0, -160.0, 140.0)
 """Extent of the picture: left, right, bottom and top, mm from between the eyes."""
 PIXELS_PER_MM = 0.8
-SAMPLES = 24
+SAMPLES = 12
 LENS_MM = 1300.0
 
 

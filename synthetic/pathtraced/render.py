@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthetic.arrays import Array, float32
+from synthetic.pathtraced.atlas import atlas_of
 from synthetic.pathtraced.backend import Band, select
 from synthetic.pathtraced.things import (
     Bands,
@@ -46,34 +47,8 @@ GRAIN_REMOVED = 1.1
 BRIGHTEST = 12.0
 """Maximum radiance; more is clipped. Otherwise a single path that reaches a lamp by two mirror reflections would make a
 white pixel."""
-TEXTURES_KEPT = 96
-PADDED = {"solid": 20, "masked": 10, "shining": 1}
-"""Number of things of each structure in a scene. If there are fewer, specks make up the number."""
 LAMPS = 3
 """Number of lamps in a scene that is not lit by the flash alone. If there are fewer, dark ones make up the number."""
-
-
-class _Textures:
-    """Cache of the textures of one band by key; the least recently used are dropped."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[str, Any] = OrderedDict()
-
-    def get(self, mi: Any, array: NDArray[Any], key: str | None) -> Any:
-        if key is not None and key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        found = mi.load_dict({"type": "bitmap", "bitmap": mi.Bitmap(np.ascontiguousarray(array)), "raw": True})
-        if key is not None:
-            self._kept[key] = found
-            if len(self._kept) > TEXTURES_KEPT:
-                self._kept.popitem(last=False)
-        return found
-
-
-@functools.cache
-def _textures(band: Band) -> _Textures:
-    return _Textures()
 
 
 def picture(stage: Stage, window: Window, band: Band, *, samples: int, seed: int) -> Array:
@@ -144,21 +119,69 @@ def _scene(mi: Any, stage: Stage, window: Window, band: Band) -> dict[str, Any]:
         },
         "sensor": _sensor(mi, window, band),
     }
-    for k, thing in enumerate(_padded(stage.things)):
-        scene[f"thing{k}"] = _shape(mi, thing, band)
+    scene |= _meshes(mi, stage.things, band)
     if stage.flash is not None and flash_only:
         lit = [(_pane(_as_lamp(stage.flash)), (0.0, 0.0, 0.0, stage.flash.radiance), 1.0)]
     else:
         # The surroundings are a box of fixed size, not an infinite environment, so that they are a lamp like all
-        # others. The number of lamps is always the same, as that of things is (see `_padded`).
+        # others. The number of lamps is always the same, as that of meshes is (see `_meshes`).
         unlit = Lamp((0.0, 9000.0, 0.0), (0.0, 0.0, 0.0), (1.0, 1.0), (0.0,) * 4)
         lamps = [*stage.lamps, *([unlit] * (LAMPS - len(stage.lamps)))]
         shares = _shares(stage.ambient, lamps, band)
         lit = [(_box(), stage.ambient, shares[0])]
         lit += [(_pane(lamp), lamp.radiance, share) for lamp, share in zip(lamps, shares[1:], strict=True)]
+    black = _material(mi, [Thing(lit[0][0], Matter((0.0,) * 4))], band)[0]
     for k, (part, radiance, share) in enumerate(lit):
-        scene[f"lamp{k}"] = _glowing(mi, part, radiance, band, share)
+        shown = np.array(radiance[:3] if band == "rgb" else radiance[3:], np.float32)
+        scene[f"lamp{k}"] = _mesh(mi, part, _from_top(part.uv), black, _lamp(mi, np.tile(shown, (2, 2, 1)), share))
     return scene
+
+
+def _meshes(mi: Any, things: Sequence[Thing], band: Band) -> dict[str, Any]:
+    """Return the things as three meshes: those that let no light through, the others, and those that emit light.
+
+    The number of meshes and materials is compiled into the kernel, so it is the same in every scene. In place of a mesh
+    without things there is an invisible speck.
+    """
+    dark, speck = (0.1,) * 4, plate((1.0, 1.0)).moved(np.eye(3, dtype=np.float32), np.array([0, -9500, 0], np.float32))
+    kinds: dict[str, list[Thing]] = {"solid": [], "masked": [], "shining": []}
+    for thing in things:
+        matter = thing.matter
+        masked = matter.alpha is not None or matter.opacity is not None
+        kinds["shining" if matter.emission is not None else "masked" if masked else "solid"].append(thing)
+    solid = kinds["solid"] or [Thing(speck, Matter(dark))]
+    masked_things = kinds["masked"] or [Thing(speck, Matter(dark, opacity=(1.0, 1.0)))]
+    shining = kinds["shining"] or [Thing(speck, Matter(dark, emission=np.zeros((2, 2, 3), np.float32)))]
+    if len(shining) > 1:
+        raise ValueError(f"a scene has at most one thing that emits light, not {len(shining)}")
+    meshes = {}
+    for name, merged in (("solid", solid), ("masked", masked_things)):
+        material, uv = _material(mi, merged, band)
+        meshes[name] = _mesh(mi, joined([thing.part for thing in merged]), uv, material)
+    (screen,) = shining
+    light = None
+    if band == "rgb":
+        assert screen.matter.emission is not None
+        shown = screen.matter.emission.astype(np.float32)
+        light = _lamp(mi, shown, SCREEN_SHARE if float(shown.max()) > 0 else 0.0)
+    # The picture on a screen needs the texture coordinates of its own, so the rest of it is of one colour.
+    plain = replace(screen.matter, albedo=_mean_colour(screen.matter))
+    material, _ = _material(mi, [Thing(screen.part, plain)], band)
+    meshes["shining"] = _mesh(mi, screen.part, _from_top(screen.part.uv), material, light)
+    return meshes
+
+
+def _mean_colour(matter: Matter) -> Bands:
+    """Return the mean of an albedo over its texture."""
+    if isinstance(matter.albedo, tuple):
+        return matter.albedo
+    r, g, b, ir = (float(v) for v in matter.albedo.reshape(-1, 4).mean(0))
+    return r, g, b, ir
+
+
+def _from_top(uv: Array) -> Array:
+    """Return texture coordinates from the top left. Images start at the top here, V at the bottom."""
+    return np.stack([uv[:, 0], 1 - uv[:, 1]], 1).astype(np.float32)
 
 
 def _shares(ambient: Bands, lamps: list[Lamp], band: Band) -> list[float]:
@@ -180,17 +203,12 @@ def _shares(ambient: Bands, lamps: list[Lamp], band: Band) -> list[float]:
     return [max(w / total, floor) if total > 0 else 1.0 for w, floor in zip(weights, floors, strict=True)]
 
 
-def _glowing(mi: Any, part: FigurePart, bands: Bands, band: Band, share: float) -> Any:
-    """Return a lamp whose radiance is a texture, so that no value of it is compiled into the kernel.
+def _lamp(mi: Any, radiance: Array, share: float) -> Any:
+    """Return a lamp with a texture [h, w, c] as radiance, so that no value of it is compiled into the kernel.
 
     ``share``: weight with which paths are sent to the lamp.
     """
-    value = np.array(bands[:3] if band == "rgb" else bands[3:], np.float32)
-    properties = mi.Properties()
-    properties["bsdf"] = mi.load_dict(_matter(mi, Matter((0.0,) * 4), band))
-    radiance = _textures(band).get(mi, np.tile(value, (2, 2, 1)), None)
-    properties["emitter"] = mi.load_dict({"type": "area", "radiance": radiance, "sampling_weight": share})
-    return _mesh(mi, part, properties)
+    return mi.load_dict({"type": "area", "radiance": _texture(mi, radiance), "sampling_weight": share})
 
 
 @functools.cache
@@ -225,33 +243,6 @@ def _pane(lamp: Lamp) -> FigurePart:
     return plate(lamp.half).moved(facing(way / np.linalg.norm(way)), np.array(lamp.at, np.float32))
 
 
-def _padded(things: tuple[Thing, ...]) -> list[Thing]:
-    """Return the things, padded with invisible specks to fixed counts: the counts are compiled into the kernel."""
-    speck = plate((1.0, 1.0)).moved(np.eye(3, dtype=np.float32), np.array([0, -9500, 0], np.float32))
-    dark, nothing = (0.1,) * 4, np.ones((2, 2), np.float32)
-    matters = {
-        "solid": Matter(dark),
-        "masked": Matter(dark, alpha=nothing, key="speck"),
-        "shining": Matter(dark, emission=np.zeros((2, 2, 3), np.float32)),
-    }
-    sorted_things: dict[str, list[Thing]] = {name: [] for name in PADDED}
-    for thing in things:
-        m = thing.matter
-        name = (
-            "shining"
-            if m.emission is not None
-            else "masked"
-            if m.alpha is not None or m.opacity is not None
-            else "solid"
-        )
-        sorted_things[name].append(thing)
-    out: list[Thing] = []
-    for name, count in PADDED.items():
-        found = sorted_things[name]
-        out += [*found, *(Thing(speck, matters[name]) for _ in range(count - len(found)))]
-    return out
-
-
 def _sensor(mi: Any, window: Window, band: Band) -> dict[str, Any]:
     transform = mi.ScalarTransform4f()
     x, y, z = window.at
@@ -276,18 +267,12 @@ def _sensor(mi: Any, window: Window, band: Band) -> dict[str, Any]:
     }
 
 
-def _shape(mi: Any, thing: Thing, band: Band) -> Any:
+def _mesh(mi: Any, part: FigurePart, uv: Array, material: Any, lamp: Any = None) -> Any:
+    """Return a mesh with texture coordinates ``uv`` from the top left."""
     properties = mi.Properties()
-    properties["bsdf"] = mi.load_dict(_matter(mi, thing.matter, band))
-    shown = thing.matter.emission
-    if shown is not None and band == "rgb":
-        radiance = _textures(band).get(mi, shown.astype(np.float32), None)
-        share = SCREEN_SHARE if float(shown.max()) > 0 else 0.0
-        properties["emitter"] = mi.load_dict({"type": "area", "radiance": radiance, "sampling_weight": share})
-    return _mesh(mi, thing.part, properties)
-
-
-def _mesh(mi: Any, part: FigurePart, properties: Any) -> Any:
+    properties["bsdf"] = material
+    if lamp is not None:
+        properties["emitter"] = lamp
     mesh = mi.Mesh(
         "mesh",
         vertex_count=len(part.vertices),
@@ -297,45 +282,34 @@ def _mesh(mi: Any, part: FigurePart, properties: Any) -> Any:
         props=properties,
     )
     data = mi.traverse(mesh)
-    # Images start at the top here, V at the bottom.
-    uv = np.stack([part.uv[:, 0], 1 - part.uv[:, 1]], 1)
     data["vertex_positions"] = np.ascontiguousarray(part.vertices, np.float32).ravel()
     data["vertex_normals"] = np.ascontiguousarray(part.normals, np.float32).ravel()
-    data["vertex_texcoords"] = uv.astype(np.float32).ravel()
+    data["vertex_texcoords"] = np.ascontiguousarray(uv, np.float32).ravel()
     data["faces"] = part.triangles.astype(np.uint32).ravel()
     data.update()
     return mesh
 
 
-def _matter(mi: Any, matter: Matter, band: Band) -> dict[str, Any]:
-    """Return matter in one of two structures, with or without a mask, so that a compiled kernel serves many scenes."""
-    albedo = matter.albedo
-    if isinstance(albedo, tuple):
-        texture = np.tile(np.array(albedo, np.float32), (2, 2, 1))
-    else:
-        texture = albedo.astype(np.float32)
-    texture = np.clip(texture[:, :, :3] if band == "rgb" else texture[:, :, 3:], 0, 0.95)
-    kept = _textures(band)
+def _material(mi: Any, things: Sequence[Thing], band: Band) -> tuple[Any, Array]:
+    """Return one material for all ``things``, and the texture coordinates of their vertices [n, 2]."""
+    atlas = atlas_of(things, band)
     surface: dict[str, Any] = {
         "type": "twosided",
         "inner": {
             "type": "principled",
-            "base_color": kept.get(mi, texture, matter.key and f"{matter.key} albedo"),
-            "roughness": _constant(mi, matter.roughness, band),
-            "metallic": _constant(mi, matter.metallic, band),
+            "base_color": _texture(mi, atlas.colour),
+            "roughness": _texture(mi, atlas.roughness, smooth=False),
+            "metallic": _texture(mi, atlas.metallic, smooth=False),
             "specular": 0.5,
         },
     }
-    if matter.alpha is not None:
-        opacity: Any = kept.get(mi, matter.alpha.astype(np.float32)[:, :, None], matter.key and f"{matter.key} alpha")
-    elif matter.opacity is not None:
-        opacity = _constant(mi, matter.opacity[0 if band == "rgb" else 1], band)
-    else:
-        return surface
-    return {"type": "mask", "opacity": opacity, "inner": surface}
+    if atlas.opacity is not None:
+        surface = {"type": "mask", "opacity": _texture(mi, atlas.opacity), "inner": surface}
+    return mi.load_dict(surface), atlas.uv
 
 
-def _constant(mi: Any, value: float, band: Band) -> Any:
-    """Return a number as a texture, which is data: a plain number would be compiled into the kernel."""
-    value = round(value, 3)
-    return _textures(band).get(mi, np.full((2, 2, 1), value, np.float32), f"constant {value}")
+def _texture(mi: Any, array: Array, *, smooth: bool = True) -> Any:
+    """Return an array [h, w, c] as a texture. ``smooth``: whether it is interpolated between pixels."""
+    bitmap = mi.Bitmap(np.ascontiguousarray(array, np.float32))
+    filtered = "bilinear" if smooth else "nearest"
+    return mi.load_dict({"type": "bitmap", "bitmap": bitmap, "raw": True, "filter_type": filtered})

@@ -21,8 +21,8 @@ class Matter:
 
     ``albedo``: reflectance in R, G, B and infrared, linear: one colour, or a texture [h, w, 4]. ``alpha`` [h, w]: mask
     of the matter. ``opacity``: share of light stopped or mirrored in the visible and the infrared; the rest passes
-    without refraction. ``emission`` [h, w, 3]: visible radiance; nothing here shines at 850 nm. ``key``: textures with
-    one key are the same and stay loaded. ``clear``: depth cameras see through it.
+    without refraction. ``emission`` [h, w, 3]: visible radiance; nothing here shines at 850 nm. ``clear``: depth
+    cameras see through it.
     """
 
     albedo: Bands | Array
@@ -31,7 +31,6 @@ class Matter:
     alpha: Array | None = None
     opacity: tuple[float, float] | None = None
     emission: Array | None = None
-    key: str | None = None
     clear: bool = False
 
 

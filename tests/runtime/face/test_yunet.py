@@ -308,6 +308,26 @@ def test_outputs_that_are_no_numbers_are_no_faces(value: float) -> None:
         decode(outputs, 64, 96, 0.6)
 
 
+def test_values_beyond_a_probability_count_as_the_nearest_one() -> None:
+    def outputs(**marked: float) -> dict[str, NDArray[Any]]:
+        made = {
+            f"{name}_{stride}": np.zeros((1, (64 // stride) ** 2, width), np.float32)
+            for name, width in HEADS.items()
+            for stride in STRIDES
+        }
+        for name, value in marked.items():
+            made[f"{name}_16"][0, 5] = value
+        return made
+
+    (row,) = decode(outputs(cls=5.0, obj=0.49), 64, 64, 0.6)
+    assert row[14] == pytest.approx(0.7)
+    # Cell 5 at stride 16 on a grid of 4×4 cells lies at (16, 16); its box has no offset and one stride as size.
+    assert row[:4].tolist() == [8, 8, 16, 16]
+    assert row[4:14].tolist() == [16] * 10
+    assert not len(decode(outputs(cls=5.0, obj=0.1), 64, 64, 0.6))
+    assert not len(decode(outputs(cls=-1.0, obj=-1.0), 64, 64, 0.6))
+
+
 def test_another_onnx_file_is_refused_before_it_is_run() -> None:
     with pytest.raises(EngineUnavailable, match="lacks the output"):
         YuNetDetector(scrfd())

@@ -19,7 +19,7 @@ from runtime.core.errors import InvalidFaceBox
 from runtime.core.operating_point import OperatingPoint
 from runtime.core.values import Box, Pair
 from runtime.engines.base import Batch, Scores
-from runtime.imaging.crop import PADDED_EDGE, CropRule, coverage, crop, crop_window
+from runtime.imaging.crop import PADDED_EDGE, CropRule, coverage, crop, crop_mean, crop_window
 from runtime.liveness.pair_pipeline import LivenessPipeline
 from synthetic import Presentation, Rendered, render_patch
 from tests.support.fakes import FakeEngine
@@ -184,6 +184,16 @@ def test_a_crop_too_large_to_be_padded_shows_the_same(channels: int) -> None:
     assert np.array_equal(padded_crop(image, inside, CropRule()), crop(image, inside, CropRule()))
 
 
+@pytest.mark.parametrize("edge", [20, 60, 110, 300])
+@pytest.mark.parametrize("place", [(60, 50), (-8, -5), (200, 130)])
+def test_the_mean_of_a_crop_needs_no_crop(edge: float, place: tuple[float, float]) -> None:
+    noise = np.random.default_rng(3).integers(0, 256, (200, 260, 3), np.uint8)
+    smooth = np.asarray(cv2.GaussianBlur(noise, (0, 0), 5), np.uint8)
+    box = Box(*place, edge, edge)
+    for image in (smooth, np.ascontiguousarray(smooth[:, :, :1])):
+        assert crop_mean(image, box, RULE) == pytest.approx(float(crop(image, box, RULE).mean()), abs=0.7)
+
+
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, 1e300])
 def test_a_box_without_pixels_is_refused(number: float) -> None:
     for place in range(4):
@@ -191,3 +201,5 @@ def test_a_box_without_pixels_is_refused(number: float) -> None:
         values[place] = number
         with pytest.raises(InvalidFaceBox, match="finite"):
             crop(ramp(50, 50), Box(*values), RULE)
+        with pytest.raises(InvalidFaceBox, match="finite"):
+            crop_mean(ramp(50, 50), Box(*values), RULE)
