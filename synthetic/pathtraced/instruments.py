@@ -15,8 +15,17 @@ from synthetic.pathtraced.clear_mask import mask_transparent
 from synthetic.pathtraced.description import Description
 from synthetic.pathtraced.eyes import ball_part
 from synthetic.pathtraced.eyewear import glasses_things
-from synthetic.pathtraced.inks import ROUGHNESS, Ink
-from synthetic.pathtraced.making import Making, eye_holes, glasses_before, held, in_front, map_of, soft
+from synthetic.pathtraced.making import (
+    INK_ROUGHNESS,
+    Ink,
+    Making,
+    eye_holes,
+    glasses_before,
+    held,
+    in_front,
+    map_of,
+    soft,
+)
 from synthetic.pathtraced.medical_mask import medical_mask_things
 from synthetic.pathtraced.people import dressed, eye_matter
 from synthetic.pathtraced.portrait import (
@@ -56,7 +65,7 @@ def _printed(make: Making, ink: Ink, half: tuple[float, float], scale: float) ->
     lying = lying_on(shown, half, middle, scale, SHEET_PX, margin=bool(rng.uniform() < 0.45))
     surface = blank_surface(lying)
     ink(surface, lying, rng)
-    low, high = ROUGHNESS[ink]
+    low, high = INK_ROUGHNESS[ink]
     curl = float(rng.uniform(0, 0.0012)) * float(rng.uniform() < 0.6)
     axis = float(rng.choice((0.0, np.pi / 2)) + rng.normal(0, 0.15))
     waves = np.float32(rng.uniform(0, 0.06)) * noise(rng, (24, 24), 5).ravel() if ink is pigment_ink else None
@@ -151,7 +160,7 @@ def _before_face(make: Making, curl: float, *, holes: int, wide: float) -> Shown
     nose = float(figure.landmarks["nose"][2])
     gap = nose - float(rng.uniform(6, 14)) if holes >= 2 else nose + float(rng.uniform(2, 8))
     part = sheet_part(half, middle, curl, 0.0).moved(np.eye(3, dtype=np.float32), np.array([0, 0, gap]))
-    matter = Matter(surface.albedo, roughness=float(rng.uniform(*ROUGHNESS[ink])), alpha=cover.astype(np.float32))
+    matter = Matter(surface.albedo, roughness=float(rng.uniform(*INK_ROUGHNESS[ink])), alpha=cover.astype(np.float32))
     things.append(Thing(part, matter, "instrument"))
     if worn.glasses is not None and worn.glasses_on_picture:
         # Moved forward, so that they stand in front of the paper.
@@ -287,7 +296,9 @@ def partial(make: Making) -> Shown:
     else:
         side = float(rng.choice((-1, 1)))
         band = np.clip((side * x - 6) / 2, 0, 1) * np.clip((y + 108) / 2, 0, 1) * np.clip((70 - y) / 2, 0, 1)
-    matter = Matter(surface.albedo, roughness=float(rng.uniform(*ROUGHNESS[ink])), alpha=soft(float32(band * front)))
+    matter = Matter(
+        surface.albedo, roughness=float(rng.uniform(*INK_ROUGHNESS[ink])), alpha=soft(float32(band * front))
+    )
     patch = Thing(figure.skin.pushed(float(rng.uniform(2.5, 5))), matter, "instrument", attack=True)
     things.append(patch)
     if kind == "eyes":

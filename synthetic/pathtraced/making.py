@@ -1,13 +1,15 @@
-"""Parts that several instruments share: their inputs, the hands that hold them, masks before a face."""
+"""Parts that several instruments share: their inputs, inks, the hands that hold them, masks before a face."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from synthetic.arrays import Array, float32
+from synthetic.instruments.prints import dye_ink, pigment_ink, toner
 from synthetic.pathtraced import skin as paint
 from synthetic.pathtraced.description import Description
 from synthetic.pathtraced.eyewear import glasses_things
@@ -21,6 +23,9 @@ from synthetic.people.makehuman.library import Library
 from synthetic.people.makehuman.person import Person, person_of
 from synthetic.physics import skin_bands
 
+Ink = Callable[..., None]
+INK_ROUGHNESS: dict[Ink, tuple[float, float]] = {dye_ink: (0.85, 1.0), toner: (0.35, 0.7), pigment_ink: (0.1, 0.35)}
+"""Ink of the fast renderer → least and greatest roughness of its prints."""
 IN_HANDS = 0.5
 """Share of held instruments with visible fingers of the holder."""
 HELD_BEFORE_A_PERSON = 0.4

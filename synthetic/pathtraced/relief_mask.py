@@ -11,8 +11,7 @@ from synthetic.arrays import Array, float32
 from synthetic.instruments.portrait import portrait_turn
 from synthetic.instruments.prints import INKS
 from synthetic.pathtraced.formed import embossed, head_parts, heights, placed_part
-from synthetic.pathtraced.inks import ROUGHNESS
-from synthetic.pathtraced.making import Making, glasses_before, held, in_front
+from synthetic.pathtraced.making import INK_ROUGHNESS, Making, glasses_before, held, in_front
 from synthetic.pathtraced.medical_mask import medical_mask_things
 from synthetic.pathtraced.people import dressed
 from synthetic.pathtraced.portrait import (
@@ -72,7 +71,7 @@ def mask_relief(make: Making) -> Shown:
     ink(surface, lying, rng)
     cut = egg(half, middle, holes=worn and rng.uniform() < 0.5, rng=rng)
     alpha = cut if worn or rng.uniform() < 0.6 else None
-    matter = Matter(surface.albedo, roughness=float(rng.uniform(*ROUGHNESS[ink])), alpha=alpha)
+    matter = Matter(surface.albedo, roughness=float(rng.uniform(*INK_ROUGHNESS[ink])), alpha=alpha)
     (fx, fy, _), size = face_in_picture(figure, scale)
     front = float(np.median(part.vertices[np.abs(part.vertices[:, 0]) < 20, 2]))
     if not worn:
