@@ -154,9 +154,9 @@ class _Writer:
         self.graph.node.append(helper.make_node(operator, list(inputs), [output], name, **attributes))
         return output
 
-    def constant(self, value: NDArray[Any]) -> str:
+    def constant(self, value: NDArray[Any], name: str = "") -> str:
         self.made += 1
-        name = f"/tail/constant_{self.made}"
+        name = f"/tail/{name}" if name else f"/tail/constant_{self.made}"
         self.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
@@ -181,8 +181,12 @@ class _Writer:
             for size, end in zip(sizes, ends, strict=True)
         ]
 
-    def gemm(self, tensor: str, linear: _Linear) -> str:
-        return self.node("Gemm", [tensor, self.constant(linear.weight), self.constant(linear.bias)])
+    def gemm(self, tensor: str, linear: _Linear, name: str) -> str:
+        """Apply a linear map, whose constants are called /tail/``name``.weight and /tail/``name``.bias."""
+        weight, bias = (
+            self.constant(v, f"{name}.{part}") for v, part in ((linear.weight, "weight"), (linear.bias, "bias"))
+        )
+        return self.node("Gemm", [tensor, weight, bias])
 
     def pixels(self, name: str, shape: Sequence[int]) -> str:
         """Return a feature map with channels last, in ``shape``. A quantised one is dequantised after that."""
@@ -197,9 +201,10 @@ class _Writer:
         found, biases = [], []
         for stream, tensor in enumerate(deep):
             parts = [self.reader.linear(f"/{name.format(stream)}/Conv") for name in names]
-            found.append(self.node("MatMul", [tensor, self.constant(np.concatenate([p.weight for p in parts], 1))]))
+            weight = self.constant(np.concatenate([p.weight for p in parts], 1), f"deep.{stream}.weight")
+            found.append(self.node("MatMul", [tensor, weight]))
             biases.append(np.concatenate([p.bias for p in parts]))
-        return self.node("Add", [self.both(found), self.constant(np.stack(biases)[:, None])])
+        return self.node("Add", [self.both(found), self.constant(np.stack(biases)[:, None], "deep.bias")])
 
     def attention(self, logits: str) -> str:
         """Return the attention maps [N, 2, M, 4·G·G], given [N, 2, G·G, 4·M]. Each cell's four values are a square."""
@@ -223,8 +228,9 @@ class _Writer:
         """Write the fused features [N, C, G, G]; see `adsn.network.model.CrossModalFusion`."""
         squeeze = self.reader.linear("/fusion/squeeze/Gemm")
         means = _Linear(squeeze.weight / np.float32(self.grid**2), squeeze.bias)
-        hidden = self.node("Relu", [self.gemm(self.reshape(sums, [-1, 2 * self.deep]), means)])
-        gates = self.node("Sigmoid", [self.gemm(hidden, self.reader.linear("/fusion/excite/Gemm"))])
+        hidden = self.node("Relu", [self.gemm(self.reshape(sums, [-1, 2 * self.deep]), means, "fusion.squeeze")])
+        excite = self.gemm(hidden, self.reader.linear("/fusion/excite/Gemm"), "fusion.excite")
+        gates = self.node("Sigmoid", [excite])
         streams = self.split(self.node("Mul", [gated, self.reshape(gates, [-1, 2, 1, self.deep])]), [1, 1], axis=1)
         fused = self.node("Add", streams)
         self.node("Transpose", [self.reshape(fused, [-1, self.grid, self.grid, self.deep])], FUSED, perm=[0, 3, 1, 2])
@@ -236,8 +242,9 @@ class _Writer:
         width = self.map_count * self.fine
         weights = np.concatenate([weights[..., :width] * LOCAL_GAIN, weights[..., width:] / self.grid**2], 2)
         own = self.node("Concat", [parts, sums], axis=2)
-        logits = self.sum(self.node("Mul", [own, self.constant(weights.astype(np.float32))]), [2])
-        bias = self.constant(np.concatenate([head.bias for head in heads]))
+        weight = self.constant(weights.astype(np.float32), "stream_heads.weight")
+        logits = self.sum(self.node("Mul", [own, weight]), [2])
+        bias = self.constant(np.concatenate([head.bias for head in heads]), "stream_heads.bias")
         self.node("Sigmoid", [self.node("Add", [logits, bias])], "stream_scores")
 
     def score(self, parts: str, match: str | None) -> None:
@@ -247,7 +254,7 @@ class _Writer:
         factors = np.repeat(np.array([1 / self.deepest_cells, LOCAL_GAIN], np.float32), [self.deepest, width])
         head = _Linear(self.head.weight * factors[:, None], self.head.bias)
         joined = self.node("Concat", [self.sum(deepest, [1]), self.reshape(parts, [-1, width])], axis=1)
-        logit = self.reshape(self.gemm(joined, head), [-1])
+        logit = self.reshape(self.gemm(joined, head, "head"), [-1])
         if match is None:
             self.node("Sigmoid", [logit], "score")
         else:
@@ -261,7 +268,7 @@ class _Writer:
         for stream, part in enumerate(self.split(self.node("Relu", [features]), [1, 1], axis=1)):
             embedding = self.embedding(stream)
             flat = self.reshape(part, [-1, len(embedding.weight)])
-            found.append(self.reshape(self.gemm(flat, embedding), [-1, 1, 1, width + 1]))
+            found.append(self.reshape(self.gemm(flat, embedding, f"matching.{stream}"), [-1, 1, 1, width + 1]))
         embedded = self.both(found)
         embeddings, doubts = self.split(embedded, [width, 1], axis=3)
         norm = self.sum(self.node("Mul", [embeddings, embeddings]), [3], keep=True)
