@@ -25,9 +25,9 @@ class Row:
 
 
 def in_turns(functions: Mapping[str, Callable[[], object]], rounds: int, rest_s: float = 0.0) -> dict[str, list[float]]:
-    """Return the milliseconds of every call. Each function is called once per round, in an order that is drawn anew.
+    """Return the milliseconds of every call. Each function is called once per round, in random order.
 
-    A fixed order would always time a function after the same other one, which leaves it the caches in the same state.
+    In a fixed order, each function would always find the caches as the same other function left them.
 
     ``rest_s``: pause in seconds before each call, so that threads still spinning after the last call do not affect it.
     """

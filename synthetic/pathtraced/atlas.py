@@ -1,7 +1,7 @@
 """Merge the textures of many things into one, so that they can be one mesh with one material.
 
-Dr.Jit traces the code of each material anew for each image. With one material for each thing of a scene, that took as
-long as the paths themselves.
+Dr.Jit traces the code of every material again for every image. When each thing had its own material, tracing took as
+long as computing the paths.
 """
 
 from __future__ import annotations

@@ -61,9 +61,10 @@ def test_opacity_comes_from_a_mask_or_a_share_and_differs_by_band() -> None:
     mask = np.random.default_rng(9).uniform(0, 1, (64, 48)).astype(np.float32)
     masked = textured(32, 32, 1, alpha=mask)
     pane = Thing(masked.part, Matter((0.1,) * 4, opacity=(0.25, 0.75)))
-    for band, share in (("rgb", 0.25), ("ir", 0.75)):
+    shares: dict[Band, float] = {"rgb": 0.25, "ir": 0.75}
+    for band, share in shares.items():
         things = [masked, pane]
-        atlas = atlas_of(things, band)  # type: ignore[arg-type]
+        atlas = atlas_of(things, band)
         assert atlas.opacity is not None
         first, second = uv_of(atlas, things)
         from_top = np.stack([CORNERS[:, 0], 1 - CORNERS[:, 1]], 1)
