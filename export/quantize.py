@@ -22,7 +22,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from calib.ranges import Ranges
 from export.errors import ExportError
-from export.stem import CAMERA_RANGE, accept_bytes, camera_tensors
+from export.stem import CAMERA_RANGE, accept_bytes, camera_inputs
 from export.tail import merge_streams
 
 BACKBONE = re.compile(r"^/(streams\.\d+|layer4)/")
@@ -95,7 +95,7 @@ def quantize_for_cpu(
     proto = onnx.shape_inference.infer_shapes(proto)
     # The range of camera inputs is fixed, even if the samples used only a part of it. With this range, the camera's
     # bytes are already the quantised tensor.
-    spans = {**ranges.tensors, **dict.fromkeys(camera_tensors(proto.graph).values(), CAMERA_RANGE)}
+    spans = {**ranges.tensors, **{camera.normalised: CAMERA_RANGE for camera in camera_inputs(proto.graph)}}
     table = {n: (np.float32(a), np.float32(b)) for n, (a, b) in spans.items()}
     quantiser = QDQQuantizer(
         proto,

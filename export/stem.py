@@ -13,10 +13,13 @@ channels, which are also adjacent::
 
 The resulting integers are the same as those of the 7×7 convolution with stride 2. The folded weights contain zeros, but
 these cost less than the slower path. The graph has transposes because ONNX convolves NCHW; the runtime removes them.
+
+A network that brightens dark IR images does so in float. Its stem reads the brightened bytes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,46 +33,94 @@ CAMERA_RANGE = (-1.0, 127 / 128)
 """Range to which the 256 values of a camera are normalised. If exactly this range is quantised, each value is one
 step."""
 SCALE, ZERO_POINT = np.float32(1 / 128), np.uint8(128)
-NORMALISATION = ("Cast", "Transpose", "Sub", "Mul")
+NORMALISATION = ("Sub", "Mul")
+BRIGHTENING = ("AveragePool", "Mul", "Clip")
+"""Operators that compute the share of the wanted brightness that an image has. The image is divided by it."""
+CAMERA_VALUES = (0.0, 255.0)
 COLUMNS, PHASES = 4, 2
 """Number of input columns folded into one, and number of output columns computed per step (4 columns at stride 2)."""
 KERNEL, STRIDE, PADDING = 7, 2, 3
 
 
-def camera_tensors(graph: onnx.GraphProto) -> dict[str, str]:
-    """Return uint8 graph input → name of the float tensor to which it is normalised.
+@dataclass(frozen=True, slots=True)
+class CameraInput:
+    """A uint8 graph input, and the float tensors made of it.
+
+    ``normalised``: the network's value of each pixel. ``brightened``: the brightened image, not yet limited to camera
+    values; empty if the network does not brighten this input.
+    """
+
+    name: str
+    normalised: str
+    brightened: str = ""
+
+
+class _Reader:
+    """Follow the nodes of a graph from an input on."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self._consumers: dict[str, list[onnx.NodeProto]] = {}
+        for node in graph.node:
+            for name in node.input:
+                self._consumers.setdefault(name, []).append(node)
+        self._constants = {tensor.name: tensor for tensor in graph.initializer}
+
+    def operators(self, name: str) -> list[str]:
+        """Return the operators that use a tensor."""
+        return sorted(node.op_type for node in self._consumers.get(name, []))
+
+    def follow(self, name: str, operators: Sequence[str]) -> tuple[str, list[float]]:
+        """Return what becomes of the tensor ``name`` in a chain of operators, and their constants.
+
+        Raises:
+            ExportError: other operators use it.
+        """
+        values: list[float] = []
+        for operator in operators:
+            nodes = [node for node in self._consumers.get(name, []) if node.op_type == operator]
+            if len(nodes) != 1:
+                raise ExportError(f"{name!r} is used by {self.operators(name)}, not by one {operator}.")
+            inputs = [self._constants[i] for i in nodes[0].input[1:] if i in self._constants]
+            values += [numpy_helper.to_array(constant).item() for constant in inputs]
+            name = nodes[0].output[0]
+        return name, values
+
+
+def camera_inputs(graph: onnx.GraphProto) -> list[CameraInput]:
+    """Return the uint8 inputs of an export of this network.
 
     Raises:
-        ExportError: an input is not normalised as (v − 128) / 128.
+        ExportError: an input is not normalised as (v − 128) / 128, or changed before in an unknown way.
     """
-    consumers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            consumers.setdefault(name, []).append(node)
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    found = {}
+    reader = _Reader(graph)
+    found = []
     for value in graph.input:
         if value.type.tensor_type.elem_type != TensorProto.UINT8:
             continue
-        name, values = value.name, []
-        for operator in NORMALISATION:
-            nodes = consumers.get(name, [])
-            if [node.op_type for node in nodes] != [operator]:
-                raise ExportError(f"the input {value.name!r} is not normalised by {', '.join(NORMALISATION)} alone.")
-            values += [numpy_helper.to_array(constants[i]).item() for i in nodes[0].input[1:] if i in constants]
-            name = nodes[0].output[0]
+        name, _ = reader.follow(value.name, ("Cast", "Transpose"))
+        brightened = ""
+        if reader.operators(name) == ["AveragePool", "Div"]:
+            share, _ = reader.follow(name, BRIGHTENING)
+            brightened, _ = reader.follow(name, ("Div",))
+            name, limits = reader.follow(brightened, ("Clip",))
+            if reader.follow(share, ("Div",))[0] != brightened or limits != list(CAMERA_VALUES):
+                raise ExportError(f"the input {value.name!r} is brightened in a way that this export does not know.")
+        if reader.operators(name) != [NORMALISATION[0]]:
+            raise ExportError(f"the input {value.name!r} is used before it is normalised, by {reader.operators(name)}.")
+        name, values = reader.follow(name, NORMALISATION)
         if values != [float(ZERO_POINT), float(SCALE)]:
             raise ExportError(f"the input {value.name!r} is normalised with {values}, not as (v - 128) / 128.")
-        found[value.name] = name
+        found.append(CameraInput(value.name, name, brightened))
     return found
 
 
 @dataclass(frozen=True, slots=True)
 class _Stem:
     """A quantised stem: its convolution and the Q/DQ nodes around it. ``size``, ``channels``: edge and number of
-    channels of the graph input ``name``."""
+    channels of the graph input ``name``. ``brightened``: see `CameraInput`."""
 
     name: str
+    brightened: str
     size: int
     channels: int
     quantise: onnx.NodeProto
@@ -88,14 +139,14 @@ def accept_bytes(graph: onnx.GraphProto) -> None:
     Raises:
         ExportError: the graph is not an export of this network.
     """
-    for name, tensor in camera_tensors(graph).items():
-        stem = _find_stem(graph, name, tensor)
+    for camera in camera_inputs(graph):
+        stem = _find_stem(graph, camera)
         if stem is None:
             continue
         read = _read_columns(graph, stem)
         _fold_convolution(graph, stem)
         write = _split_columns(graph, stem)
-        _remove_normalisation(graph, name, stem.quantise)
+        _remove_normalisation(graph, stem.brightened or stem.name, stem.quantise)
         graph.node.extend([*read, *write])
     used = {name for node in graph.node for name in node.input}
     for tensor_proto in [t for t in graph.initializer if t.name not in used]:
@@ -106,14 +157,14 @@ def accept_bytes(graph: onnx.GraphProto) -> None:
         graph.value_info.remove(value)
 
 
-def _find_stem(graph: onnx.GraphProto, name: str, tensor: str) -> _Stem | None:
+def _find_stem(graph: onnx.GraphProto, camera: CameraInput) -> _Stem | None:
     producers = {output: node for node in graph.node for output in node.output}
 
     def consumer(of: str, operator: str) -> onnx.NodeProto | None:
         nodes = [node for node in graph.node if of in node.input]
         return nodes[0] if [node.op_type for node in nodes] == [operator] else None
 
-    quantise = consumer(tensor, "QuantizeLinear")
+    quantise = consumer(camera.normalised, "QuantizeLinear")
     if quantise is None:
         return None
     dequantise = consumer(quantise.output[0], "DequantizeLinear")
@@ -125,10 +176,10 @@ def _find_stem(graph: onnx.GraphProto, name: str, tensor: str) -> _Stem | None:
     expected = {"kernel_shape": [KERNEL] * 2, "strides": [STRIDE] * 2, "pads": [PADDING] * 4}
     if any(attributes.get(key) != value for key, value in expected.items()):
         raise ExportError(f"{conv.name}: not the stem of this network; it has {attributes}.")
-    shape = next(v for v in graph.input if v.name == name).type.tensor_type.shape.dim
+    shape = next(v for v in graph.input if v.name == camera.name).type.tensor_type.shape.dim
     size, channels = shape[2].dim_value, shape[3].dim_value
     weights, bias = (producers[tensor_name] for tensor_name in conv.input[1:3])
-    return _Stem(name, size, channels, quantise, conv, weights, bias, requantise)
+    return _Stem(camera.name, camera.brightened, size, channels, quantise, conv, weights, bias, requantise)
 
 
 def _constant(graph: onnx.GraphProto, name: str, value: NDArray[np.generic]) -> str:
@@ -139,17 +190,27 @@ def _constant(graph: onnx.GraphProto, name: str, value: NDArray[np.generic]) -> 
 def _read_columns(graph: onnx.GraphProto, stem: _Stem) -> list[onnx.NodeProto]:
     """Return the nodes between the graph input and the input of the stem.
 
-    uint8 [N, S, S, C] → [N, 4·C, S, S/4], dequantised.
+    uint8 [N, S, S, C] → [N, 4·C, S, S/4], dequantised. Brightened images have one channel, so they may be NCHW instead.
     """
-    name = stem.name
+    name = source = stem.name
+    before: list[onnx.NodeProto] = []
+    if stem.brightened:
+        source = f"{name}/brightened"
+        # Rounds to bytes, and limits them to camera values.
+        step = [
+            _constant(graph, f"{name}/step", np.array(1, np.float32)),
+            _constant(graph, f"{name}/zero", np.array(0, np.uint8)),
+        ]
+        before = [helper.make_node("QuantizeLinear", [stem.brightened, *step], [source], f"/{name}/QuantizeLinear")]
     shape = np.array([0, stem.size, stem.size // COLUMNS, COLUMNS * stem.channels], np.int64)
     parameters = [
         _constant(graph, f"{name}/scale", np.array(SCALE)),
         _constant(graph, f"{name}/zero_point", np.array(ZERO_POINT)),
     ]
-    columns = [name, _constant(graph, f"{name}/columns_shape", shape)]
+    columns = [source, _constant(graph, f"{name}/columns_shape", shape)]
     stem.conv.input[0] = f"{name}/dequantised"
     return [
+        *before,
         helper.make_node("Reshape", columns, [f"{name}/columns"], f"/{name}/Reshape"),
         helper.make_node("Transpose", [f"{name}/columns"], [f"{name}/nchw"], f"/{name}/Transpose", perm=[0, 3, 1, 2]),
         helper.make_node(
@@ -206,7 +267,7 @@ def _split_columns(graph: onnx.GraphProto, stem: _Stem) -> list[onnx.NodeProto]:
 
 
 def _remove_normalisation(graph: onnx.GraphProto, name: str, last: onnx.NodeProto) -> None:
-    """Remove the nodes from the graph input ``name`` to the quantiser ``last``, and the dequantiser after that."""
+    """Remove the nodes from the tensor ``name`` to the quantiser ``last``, and the dequantiser after that."""
     producers = {output: node for node in graph.node for output in node.output}
     graph.node.remove(next(node for node in graph.node if last.output[0] in node.input))
     node = last

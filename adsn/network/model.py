@@ -33,8 +33,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from adsn.network.inputs import InputLayer
 from adsn.network.matching import Matching
-from adsn.network.normals import SurfaceNormals
 
 Modalities = tuple[str, str]
 MODALITY_PAIRS: tuple[Modalities, ...] = (("rgb", "ir"), ("ir", "depth"), ("rgb", "depth"))
@@ -55,6 +55,7 @@ class NetworkConfig:
     that). ``maps``: attention maps per stream, M. ``size``: edge of the square crops, S: a multiple of 16, at least 64.
     ``maps_from``: the layer whose features give the attention maps, 3 or 2; `docs/ablation.md` compares them.
     ``match``: dimensions of the embeddings that are compared between the streams; 0 leaves the comparison out.
+    ``ir_level``: mean camera value to which a darker IR crop is brightened, see `Brightening`; 0 leaves it out.
     """
 
     modalities: Modalities = ("rgb", "ir")
@@ -63,6 +64,7 @@ class NetworkConfig:
     size: int = 112
     maps_from: int = 3
     match: int = 0
+    ir_level: int = 0
 
     def __post_init__(self) -> None:
         if tuple(self.modalities) not in MODALITY_PAIRS:
@@ -78,6 +80,8 @@ class NetworkConfig:
             raise ValueError(f"maps_from must be 2 or 3, not {self.maps_from}")
         if self.match < 0:
             raise ValueError(f"match must be 0 or more dimensions, not {self.match}")
+        if not 0 <= self.ir_level <= 128:
+            raise ValueError(f"ir_level must be 0 to 128, not {self.ir_level}")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -85,8 +89,8 @@ class NetworkConfig:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> NetworkConfig:
         first, second = data["modalities"]
-        shape = {name: data[name] for name in ("width", "maps", "size", "maps_from", "match") if name in data}
-        return cls(modalities=(first, second), **shape)
+        names = ("width", "maps", "size", "maps_from", "match", "ir_level")
+        return cls(modalities=(first, second), **{name: data[name] for name in names if name in data})
 
 
 class Outputs(NamedTuple):
@@ -135,23 +139,6 @@ def residual_layer(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     blocks = [BasicBlock(inputs, outputs, stride)]
     blocks += [BasicBlock(outputs, outputs, 1) for _ in range(BLOCKS_PER_LAYER - 1)]
     return nn.Sequential(*blocks)
-
-
-class InputLayer(nn.Module):
-    """Convert camera values, NHWC, to network values, NCHW.
-
-    RGB and IR: uint8 → (v − 128) / 128. With scale 1/128 and zero point 128, the quantised input is the camera's byte
-    itself, so INT8 loses nothing here. Depth: float32 mm → surface normals.
-    """
-
-    def __init__(self, modality: str) -> None:
-        super().__init__()
-        self.normals = SurfaceNormals() if modality == "depth" else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convert uint8 or float32 [N, S, S, C] to float32 [N, C', S, S]."""
-        x = x.to(torch.float32).permute(0, 3, 1, 2)
-        return (x - 128.0) * (1.0 / 128.0) if self.normals is None else self.normals(x)
 
 
 class Stream(nn.Module):
@@ -259,7 +246,7 @@ class ADSN(nn.Module):
         self.config = config = config or NetworkConfig()
         w, maps = config.width, config.maps
         self.grid = config.size // STRIDE_AT_LAYER3
-        self.inputs = nn.ModuleList(InputLayer(m) for m in config.modalities)
+        self.inputs = nn.ModuleList(InputLayer(m, config.size, config.ir_level) for m in config.modalities)
         self.streams = nn.ModuleList(Stream(m, w) for m in config.modalities)
         self.attention = nn.ModuleList(Attention(4 * w, maps, config.maps_from) for _ in config.modalities)
         self.pooling = BilinearAttentionPooling(maps, 2 * w, (2 * self.grid) ** 2)

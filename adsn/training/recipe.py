@@ -32,6 +32,7 @@ class NetworkSection(TableModel):
     size: int = 112
     maps_from: Literal[2, 3] = 3
     match: int = Field(default=0, ge=0, le=512)
+    ir_level: int = Field(default=0, ge=0, le=128)
 
 
 class Data(TableModel):

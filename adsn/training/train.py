@@ -117,13 +117,15 @@ class Trainer:
 
     def _start_from(self, path: Path) -> None:
         network, _ = load_checkpoint(path)
-        compared = replace(network.config, match=self.network.config.match)
+        # Brightening has no weights.
+        config = self.network.config
+        compared = replace(network.config, match=config.match, ir_level=config.ir_level)
         if compared != self.network.config:
             raise TrainingError(
                 f"{path} holds a network of another shape ({network.config}) than the recipe's {self.network.config}. "
                 "Give the recipe's [network] the same values."
             )
-        if network.config == self.network.config:
+        if network.config.match == self.network.config.match:
             self.network.load_state_dict(network.state_dict())
         else:
             # The two networks differ in the comparison of the streams: one lacks it, or its width differs. Load all

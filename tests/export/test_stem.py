@@ -40,10 +40,10 @@ def batch(modalities: Sequence[str], count: int, seed: int = 0) -> Inputs:
 
 
 @cache
-def trained_alike(modalities: Modalities) -> tuple[bytes, Ranges]:
+def trained_alike(modalities: Modalities, ir_level: int = 0) -> tuple[bytes, Ranges]:
     """Return the float graph of an untrained network whose normalisation layers are not identities, and its ranges."""
     torch.manual_seed(3)
-    network = ADSN(NetworkConfig(modalities=modalities, width=8, maps=2, size=64))
+    network = ADSN(NetworkConfig(modalities=modalities, width=8, maps=2, size=64, ir_level=ir_level))
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -65,6 +65,19 @@ def test_scores_are_those_of_inputs_normalised_in_float(graph: tuple[Modalities,
         inputs = batch(modalities, count, seed=count)
         for a, b in zip(folded.run(OUTPUTS, inputs), plain.run(OUTPUTS, inputs), strict=True):
             assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("modalities", [("rgb", "ir"), ("ir", "depth")], ids="-".join)
+def test_brightened_images_are_the_bytes_of_the_float_graph(modalities: Modalities) -> None:
+    model, ranges = trained_alike(modalities, ir_level=64)
+    folded, plain = (session(quantize_for_cpu(model, ranges, byte_stems=stems)) for stems in (True, False))
+    inputs = batch(modalities, 12)
+    means = [0, 1, 8, 15, 16, 20, 33, 50, 64, 90, 128, 255]
+    bright = inputs["ir"] / inputs["ir"].mean((1, 2, 3), keepdims=True)
+    inputs["ir"] = (bright * np.array(means)[:, None, None, None]).clip(0, 255).round().astype(np.uint8)
+    for a, b in zip(folded.run(OUTPUTS, inputs), plain.run(OUTPUTS, inputs), strict=True):
+        assert np.array_equal(a, b)
+    check_model(quantize_for_cpu(model, ranges), "the folded model")
 
 
 def test_computed_as_written_a_stem_gives_the_same_steps() -> None:
@@ -187,5 +200,24 @@ def test_another_normalisation_is_refused() -> None:
     with pytest.raises(ExportError, match=r"normalised with \[127\.5, 0\.0078125\]"):
         quantize_for_cpu(proto.SerializeToString(), ranges)
     sub.op_type = "Add"
-    with pytest.raises(ExportError, match="not normalised by Cast, Transpose, Sub, Mul alone"):
+    with pytest.raises(ExportError, match=r"used before it is normalised, by \['Add'\]"):
+        quantize_for_cpu(proto.SerializeToString(), ranges)
+
+
+def test_another_brightening_is_refused() -> None:
+    model, ranges = trained_alike(("rgb", "ir"), ir_level=64)
+    proto = onnx.load_from_string(model)
+    nodes = {node.name: node for node in proto.graph.node}
+    nodes["/inputs.1/brightening/Clip"].op_type = "Relu"
+    with pytest.raises(ExportError, match=r"is used by \['Relu'\], not by one Clip"):
+        quantize_for_cpu(proto.SerializeToString(), ranges)
+    nodes["/inputs.1/brightening/Clip"].op_type = "Clip"
+    division = nodes["/inputs.1/brightening/Div"]
+    division.input[1] = division.input[0]
+    with pytest.raises(ExportError, match="used before it is normalised"):
+        quantize_for_cpu(proto.SerializeToString(), ranges)
+    division.input[1] = nodes["/inputs.1/brightening/Clip"].output[0]
+    limit = next(t for t in proto.graph.initializer if t.name == nodes["/inputs.1/brightening/Clip_1"].input[2])
+    limit.CopyFrom(numpy_helper.from_array(np.array(200, np.float32), limit.name))
+    with pytest.raises(ExportError, match="brightened in a way that this export does not know"):
         quantize_for_cpu(proto.SerializeToString(), ranges)

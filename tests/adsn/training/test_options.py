@@ -175,6 +175,10 @@ def test_starting_from_weights(root: Path) -> None:
     assert trainer.progress.curve[-1]["match"] > 0
     back = Trainer(recipe, *sets(recipe, root), root / "back", start=root / "compared" / "checkpoint.safetensors")
     assert set(back.network.state_dict()) == set(weights)
+    brightened = read_recipe(written(root, "brightened", ("maps = 2", "maps = 2\nir_level = 64")))
+    bright = Trainer(brightened, *sets(brightened, root), root / "brightened", start=start).network
+    assert bright.config.ir_level == 64
+    assert all(torch.equal(value, weights[name]) for name, value in bright.state_dict().items())
     other = read_recipe(written(root, "other", ("maps = 2", "maps = 3")))
     with pytest.raises(TrainingError, match="another shape"):
         Trainer(other, *sets(other, root), root / "other", start=start)

@@ -8,6 +8,7 @@ name = "tiny"
 modalities = ["rgb", "ir"]
 width = 8
 maps = 2
+ir_level = 64
 size = 64
 [data.train]
 family = "A"
