@@ -8,6 +8,7 @@ from typing import Any
 
 from adsn.datasets.pairs import BONA_FIDE
 from adsn.evaluation.evaluate import PAIR_MISMATCH
+from adsn.network.inputs import Brightening
 from export.parity import ParityLimits
 from runtime.bundle.manifest import Manifest, Parity, RateEntry
 
@@ -36,6 +37,9 @@ AVERAGED = (
 COMPARED = (
     " Embeddings of both streams' deep features are compared as well: the score is the probability of a live face "
     "times the probability that both images show one moment."
+)
+BRIGHTENED = (
+    " An IR crop whose mean is below {level} is brightened to it inside the graph, by a factor of at most {most:g}."
 )
 TAUGHT = (
     "The RGB stream was also trained to reproduce the class probabilities and features of `{name}` (SHA-256 "
@@ -170,6 +174,7 @@ def model_card(manifest: Manifest) -> str:
     """Return the model card of a bundle as Markdown."""
     training: dict[str, Any] = manifest.training
     network = training["recipe"]["network"]
+    level = network.get("ir_level", 0)
     curve = training["curve"]
     point = manifest.operating_points[0]
     data = [f"| {name} | {entry['pairs']} | `{entry['sha256'][:16]}…` |" for name, entry in training["data"].items()]
@@ -187,6 +192,7 @@ def model_card(manifest: Manifest) -> str:
         width=network["width"],
         maps=network["maps"],
         compared=COMPARED if network.get("match") else "",
+        brightened=BRIGHTENED.format(level=level, most=Brightening.MOST) if level else "",
         size=manifest.crop.size,
         context=f"{1 + 2 * manifest.crop.margin:.1f}",
         teacher=taught_by(training),

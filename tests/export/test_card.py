@@ -41,16 +41,18 @@ def test_a_manifest_without_them_is_as_valid_and_its_card_is_silent() -> None:
     assert "pair_mismatch" not in card
 
 
-def test_the_card_says_whether_weights_were_averaged_and_streams_compared() -> None:
+def test_the_card_says_whether_weights_were_averaged_compared_or_brightened() -> None:
     data = without_mismatches()
     training = data["training"]
     training["averaged"] = [{"sha256": "0" * 64, "share": 0.75}, {"sha256": "1" * 64, "share": 0.25}]
-    training["recipe"]["network"]["match"] = 64
+    training["recipe"]["network"].update(match=64, ir_level=48)
     card = model_card(manifest_of(data))
     assert "the average of 2 checkpoints of this training history, with shares of 0.75, 0.25" in card
     assert "both images show one moment" in card
+    assert "An IR crop whose mean is below 48 is brightened to it inside the graph, by a factor of at most 4." in card
     del training["averaged"]
-    training["recipe"]["network"]["match"] = 0
+    training["recipe"]["network"].update(match=0, ir_level=0)
     plain = model_card(manifest_of(data))
     assert "average of" not in plain
     assert "both images show one moment" not in plain
+    assert "brightened" not in plain
