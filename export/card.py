@@ -35,8 +35,8 @@ AVERAGED = (
     "below are those of the first."
 )
 COMPARED = (
-    " Embeddings of both streams' deep features are compared as well: the score is the probability of a live face "
-    "times the probability that both images show one moment."
+    " The fine features of both streams are compared cell by cell as well: the score is the probability of a live "
+    "face times the probability that both images show one moment."
 )
 BRIGHTENED = (
     " An IR crop whose mean is below {level} is brightened to it inside the graph, by a factor of at most {most:g}."

@@ -4,9 +4,10 @@ It has explicit Q/DQ, uint8 activations and 7-bit int8 weights. Weights have 7 b
 two uint8×int8 products in 16 bits with saturation, so that with 8-bit weights the scores are silently wrong. On such a
 CPU the largest score change was 0.66 with 8 bits and 0.03 with 7 bits.
 
-Only the backbones are quantised. Attention maps, gates, the attention product and the heads stay in float: they are
-less than 1 % of the arithmetic, and a quantised gate or head changes every score. `export.tail` merges them into fewer
-nodes. The stems read the camera's bytes directly; see `export.stem`.
+Only the backbones are quantised, and the convolutions before the comparison of the streams. Attention maps, gates, the
+attention product and the heads stay in float: they are less than 1 % of the arithmetic, and a quantised gate or head
+changes every score. `export.tail` merges them into fewer nodes. The stems read the camera's bytes directly; see
+`export.stem`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from export.errors import ExportError
 from export.stem import CAMERA_RANGE, accept_bytes, camera_inputs
 from export.tail import merge_streams
 
-BACKBONE = re.compile(r"^/(streams\.\d+|layer4)/")
+BACKBONE = re.compile(r"^/(streams\.\d+|layer4|matching/outline\.\d+)/")
 OPERATORS = ("Conv", "Add", "Relu", "MaxPool")
 
 

@@ -5,7 +5,8 @@ the features to another memory layout for every float convolution. This module r
 compute the same:
 
 - A 1×1 convolution is a matrix product over the channels of a pixel, and the INT8 kernels keep these together. Of the
-  deep features of each stream, one product computes attention maps, gate, and the features that are compared.
+  deep features of each stream, one product computes attention maps and gate; of the features that are compared, one
+  computes embedding and doubt.
 - What both streams have in common is computed once, on tensors that hold both: [N, 2, …].
 - Constant factors, such as those of a mean, are multiplied into the weights.
 
@@ -92,7 +93,7 @@ class _Reader:
 
     def compares(self) -> bool:
         """Return whether the network compares its streams."""
-        return "/matching/project.0/Gemm" in self.nodes
+        return "/matching/project.0/Conv" in self.nodes
 
     def constant(self, name: str) -> FloatArray:
         return np.asarray(numpy_helper.to_array(self.constants[name]), np.float32)
@@ -114,8 +115,8 @@ class _Reader:
 
 
 class _Writer:
-    """Writes the merged nodes. Shapes are given for C deep and F fine channels, G×G deep cells, M maps, and D
-    dimensions of the embeddings."""
+    """Writes the merged nodes. Shapes are given for C deep and F fine channels, G×G deep cells, M maps, and D compared
+    dimensions a cell."""
 
     def __init__(self, graph: onnx.GraphProto, reader: _Reader) -> None:
         self.graph, self.reader = graph, reader
@@ -131,20 +132,15 @@ class _Writer:
 
     def write(self) -> None:
         """Add the nodes to the graph."""
-        cells, columns = self.grid**2, [4 * self.map_count, 1]
-        if self.reader.compares():
-            columns.append(self.reader.linear("/matching/squeeze.0/Conv").weight.shape[1])
-        deep = [
-            self.pixels(f"/streams.{i}/layer3/layer3.{LAST}/Relu_1_output_0", [-1, 1, cells, self.deep])
-            for i in range(2)
-        ]
-        maps, gate, *compared = self.split(self.products(deep), columns, axis=3)
+        shape = [-1, 1, self.grid**2, self.deep]
+        deep = [self.pixels(f"/streams.{i}/layer3/layer3.{LAST}/Relu_1_output_0", shape) for i in range(2)]
+        maps, gate = self.split(self.products(deep), [4 * self.map_count, 1], axis=3)
         parts = self.pooled(self.attention(maps))
         gated = self.node("Mul", [self.both(deep), self.node("Sigmoid", [gate])])
         sums = self.sum(gated, [2])
         self.fuse(gated, sums)
         self.stream_scores(parts, sums)
-        self.score(parts, self.match(compared[0]) if compared else None)
+        self.score(parts, self.match() if self.reader.compares() else None)
 
     def node(self, operator: str, inputs: Sequence[str], output: str = "", **attributes: Any) -> str:
         """Add a node, and return the name of its output."""
@@ -195,16 +191,20 @@ class _Writer:
         flat = self.reshape(self.node("Transpose", [tensor], perm=[0, 2, 3, 1]), shape)
         return flat if dequantise is None else self.node("DequantizeLinear", [flat, *dequantise.input[1:]])
 
+    def product(self, tensors: Sequence[str], linears: Sequence[_Linear], name: str) -> str:
+        """Apply each stream's linear map to its pixels [N, 1, cells, inputs], and return [N, 2, cells, outputs]."""
+        found = [
+            self.node("MatMul", [tensor, self.constant(linear.weight, f"{name}.{stream}.weight")])
+            for stream, (tensor, linear) in enumerate(zip(tensors, linears, strict=True))
+        ]
+        bias = self.constant(np.stack([linear.bias for linear in linears])[:, None], f"{name}.bias")
+        return self.node("Add", [self.both(found), bias])
+
     def products(self, deep: Sequence[str]) -> str:
-        """Return attention maps, gate, and the features that are compared, before activation: [N, 2, G·G, columns]."""
-        names = ["attention.{}/maps", "attention.{}/gate", *(["matching/squeeze.{}"] if self.reader.compares() else [])]
-        found, biases = [], []
-        for stream, tensor in enumerate(deep):
-            parts = [self.reader.linear(f"/{name.format(stream)}/Conv") for name in names]
-            weight = self.constant(np.concatenate([p.weight for p in parts], 1), f"deep.{stream}.weight")
-            found.append(self.node("MatMul", [tensor, weight]))
-            biases.append(np.concatenate([p.bias for p in parts]))
-        return self.node("Add", [self.both(found), self.constant(np.stack(biases)[:, None], "deep.bias")])
+        """Return attention maps and gate before activation: [N, 2, G·G, 4·M + 1]."""
+        names = "attention.{}/maps", "attention.{}/gate"
+        linears = [_beside(*(self.reader.linear(f"/{name.format(i)}/Conv") for name in names)) for i in range(2)]
+        return self.product(deep, linears, "deep")
 
     def attention(self, logits: str) -> str:
         """Return the attention maps [N, 2, M, 4·G·G], given [N, 2, G·G, 4·M]. Each cell's four values are a square."""
@@ -260,30 +260,33 @@ class _Writer:
         else:
             self.node("Mul", [self.node("Sigmoid", [logit]), match], "score")
 
-    def match(self, features: str) -> str:
-        """Return the match probability [N], given the compared features [N, 2, G·G, S]; see
-        `adsn.network.matching.Matching`."""
-        width = self.reader.linear("/matching/project.0/Gemm").weight.shape[1]
-        found = []
-        for stream, part in enumerate(self.split(self.node("Relu", [features]), [1, 1], axis=1)):
-            embedding = self.embedding(stream)
-            flat = self.reshape(part, [-1, len(embedding.weight)])
-            found.append(self.reshape(self.gemm(flat, embedding, f"matching.{stream}"), [-1, 1, 1, width + 1]))
-        embedded = self.both(found)
-        embeddings, doubts = self.split(embedded, [width, 1], axis=3)
-        norm = self.sum(self.node("Mul", [embeddings, embeddings]), [3], keep=True)
-        length = self.node("Sqrt", [self.node("Add", [norm, self.scalar(EPSILON)])])
-        first, second = self.split(self.node("Div", [embeddings, length]), [1, 1], axis=1)
+    def match(self) -> str:
+        """Return the match probability [N]; see `adsn.network.matching.Matching`."""
+        embeddings = [self.embedding(stream) for stream in range(2)]
+        inner, width = embeddings[0].weight.shape
+        shape = [-1, 1, 4 * self.grid**2, inner]
+        seen = [self.pixels(f"/matching/outline.{i}/outline.{i}.2/Relu_output_0", shape) for i in range(2)]
+        projected, doubts = self.split(self.product(seen, embeddings, "matching"), [width - 1, 1], axis=3)
+        squares = self.sum(self.node("Mul", [projected, projected]), [2, 3], keep=True)
+        length = self.node("Sqrt", [self.node("Add", [squares, self.scalar(EPSILON)])])
+        first, second = self.split(self.node("Div", [projected, length]), [1, 1], axis=1)
         cosine = self.sum(self.node("Mul", [first, second]), [1, 2, 3])
         gain = STEEPNESS * float(self.reader.constant("matching.gain"))
         logit = self.node("Add", [self.node("Mul", [cosine, self.scalar(gain)]), self.sum(doubts, [1, 2, 3])])
         return self.node("Sigmoid", [logit])
 
     def embedding(self, stream: int) -> _Linear:
-        """Return the map from a stream's features [G·G·S] to its embedding and doubt [D + 1]. The features have
-        channels last; those of the replaced nodes have channels first."""
-        project, doubt = (self.reader.linear(f"/matching/{part}.{stream}/Gemm") for part in ("project", "doubt"))
-        weight = np.concatenate([project.weight, doubt.weight * np.float32(STEEPNESS)], 1)
-        channels = weight.shape[0] // self.grid**2
-        ordered = weight.reshape(channels, self.grid**2, -1).transpose(1, 0, 2).reshape(weight.shape)
-        return _Linear(ordered, np.concatenate([project.bias, doubt.bias * np.float32(STEEPNESS)]))
+        """Return the map from a cell's features to its part of the embedding and of the doubt [D + 1]."""
+        project = self.reader.linear(f"/matching/project.{stream}/Conv")
+        doubt = self.reader.linear(f"/matching/doubt.{stream}/Gemm")
+        cells = 4 * self.grid**2
+        scale = np.float32((cells * project.weight.shape[1]) ** -0.5)
+        share = np.float32(STEEPNESS / cells)
+        return _beside(
+            _Linear(project.weight * scale, project.bias * scale), _Linear(doubt.weight * share, doubt.bias * share)
+        )
+
+
+def _beside(*linears: _Linear) -> _Linear:
+    """Return the map to the outputs of all ``linears``, which have the same inputs."""
+    return _Linear(np.concatenate([m.weight for m in linears], 1), np.concatenate([m.bias for m in linears]))

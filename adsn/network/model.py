@@ -16,7 +16,7 @@ Everything else (number of maps, layers, widths, pooling) is this project's choi
     ir  [N,S,S,1] ─ input ─ stem … layer3 ──────────────────── deep ┴─ M maps ─ pooling ─┼─ parts ────────────────┤
                                                                                          └ layer4 ─ mean ─────────┘
 
-The deep features of both streams are compared as well (`adsn.network.matching`): the score is the probability of a live
+The fine features of both streams are compared as well (`adsn.network.matching`): the score is the probability of a live
 face times the probability that both images show one moment.
 
 Every exporter produces the same static graph, with only N dynamic: no Shape, Expand or Gather, fixed pooling windows,
@@ -54,7 +54,8 @@ class NetworkConfig:
     ``width``: channels of the first stage (64 is ResNet18 as published; the stages have 1, 2, 4 and 8 times
     that). ``maps``: attention maps per stream, M. ``size``: edge of the square crops, S: a multiple of 16, at least 64.
     ``maps_from``: the layer whose features give the attention maps, 3 or 2; `docs/ablation.md` compares them.
-    ``match``: dimensions of the embeddings that are compared between the streams; 0 leaves the comparison out.
+    ``match``: dimensions in which each cell of the fine grid is compared between the streams; 0 leaves the comparison
+    out.
     ``ir_level``: mean camera value to which a darker IR crop is brightened, see `Brightening`; 0 leaves it out.
     """
 
@@ -256,7 +257,7 @@ class ADSN(nn.Module):
         self.stream_heads = nn.ModuleList(nn.Linear(self.stream_width, 1) for _ in config.modalities)
         self.head = nn.Linear(8 * w + 2 * maps * 2 * w, 1)
         self.dropout = nn.Dropout(0.2)
-        self.matching = Matching(4 * w, self.grid, config.match) if config.match else None
+        self.matching = Matching(2 * w, 2 * self.grid, config.match) if config.match else None
         self._initialise()
 
     def _initialise(self) -> None:
@@ -277,7 +278,7 @@ class ADSN(nn.Module):
     def features(self, first: Tensor, second: Tensor) -> Outputs:
         """Return everything that the losses need, see `Outputs`. Inputs as in `forward`."""
         maps: list[Tensor] = []
-        deeps: list[Tensor] = []
+        fines: list[Tensor] = []
         gated: list[Tensor] = []
         means: list[Tensor] = []
         parts: list[Tensor] = []
@@ -295,7 +296,7 @@ class ADSN(nn.Module):
             logits.append(self.stream_heads[index](self.dropout(own)))
             seen.append(own)
             maps.append(stream_maps)
-            deeps.append(deep)
+            fines.append(fine)
             gated.append(stream_gated)
             means.append(mean)
             parts.append(stream_parts)
@@ -304,7 +305,7 @@ class ADSN(nn.Module):
         whole = F.avg_pool2d(deepest, window).reshape(-1, 8 * w)
         local = torch.cat([p.reshape(-1, self.config.maps * 2 * w) for p in parts], 1)
         logit = self.head(self.dropout(torch.cat([whole, local * LOCAL_GAIN], 1)))
-        match, embeddings = self.matching(deeps[0], deeps[1]) if self.matching is not None else (None, None)
+        match, embeddings = self.matching(fines[0], fines[1]) if self.matching is not None else (None, None)
         return Outputs(
             logit=logit.reshape(-1),
             stream_logits=torch.cat(logits, 1),

@@ -43,6 +43,8 @@ from runtime.liveness.open import open_engine
 from tests.support.models.crops import crops
 from tests.support.models.onnx_graphs import initialisers, ranges_of
 
+BACKBONE = ("/streams", "/layer4", "/matching/outline")
+
 
 @pytest.mark.parametrize("match", [0, 16])
 @pytest.mark.parametrize("modalities", MODALITY_PAIRS)
@@ -80,7 +82,7 @@ def test_int8_is_placed_as_stated(built: ExportResult) -> None:
         return name in producers and producers[name].op_type == "DequantizeLinear"
 
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
-    backbone = [n for n in convolutions if n.name.startswith(("/streams", "/layer4"))]
+    backbone = [n for n in convolutions if n.name.startswith(BACKBONE)]
     assert len(backbone) > 30
     for node in convolutions:
         assert all(quantised(name) for name in node.input[:2]) == (node in backbone), node.name

@@ -23,6 +23,9 @@ from runtime.engines.golden import read_golden
 from tests.support.models.onnx_graphs import initialisers, ranges_of
 
 ARTIFACTS = ["int8-trt", "int8-trt11"]
+BACKBONE = ("/streams", "/layer4", "/matching/outline")
+CONVOLUTIONS = 2 * 14 + 5 + 2
+"""Quantised convolutions: those of both streams after the stem, of layer4, and before the comparison."""
 
 
 class Placement:
@@ -46,7 +49,7 @@ def test_every_node_is_placed_by_the_rules(built: ExportResult, artifact: str) -
     g = Placement(built.files[f"model.{artifact}.onnx"])
     seen = {"Conv": 0, "Add": 0}
     for node in g.nodes:
-        backbone = node.name.startswith(("/streams", "/layer4"))
+        backbone = node.name.startswith(BACKBONE)
         flags = [g.quantised(name) for name in node.input]
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             continue
@@ -61,7 +64,7 @@ def test_every_node_is_placed_by_the_rules(built: ExportResult, artifact: str) -
             seen["Add"] += 1
         else:
             assert not any(flags), f"{node.name}: {node.op_type} stays in float"
-    assert seen == {"Conv": 2 * 14 + 5, "Add": 2 * 6 + 2}
+    assert seen == {"Conv": CONVOLUTIONS, "Add": 2 * 6 + 2}
     for node in g.nodes:
         if node.op_type == "QuantizeLinear":
             consumers = [n for n in g.nodes if node.output[0] in n.input]
@@ -93,11 +96,11 @@ def test_types_of_the_two_artifacts(built: ExportResult) -> None:
     assert all(t.data_type != TensorProto.FLOAT16 for t in first.graph.initializer)
     values = initialisers(built.files["model.int8-trt11.onnx"])
     for node in second.graph.node:
-        if node.op_type == "Conv" and node.name.startswith(("/streams", "/layer4")):
+        if node.op_type == "Conv" and node.name.startswith(BACKBONE):
             assert values[node.input[2]].dtype == np.float16, node.name
         if node.op_type in ("Gemm", "MatMul", "Sigmoid"):
             assert all(values[n].dtype == np.float32 for n in node.input if n in values), node.name
-    assert sum(v.dtype == np.int8 and v.ndim == 4 for v in values.values()) == 33, "weights stored in 8 bits"
+    assert sum(v.dtype == np.int8 and v.ndim == 4 for v in values.values()) == CONVOLUTIONS, "weights stored in 8 bits"
 
 
 @pytest.mark.parametrize("artifact", ARTIFACTS)
@@ -130,7 +133,7 @@ def test_the_weights_of_both_are_the_same_integers(built: ExportResult) -> None:
             scale = floats[f"{name.removesuffix('/q')}/scale"][:, None, None, None]
             assert np.array_equal(value, np.rint(weights / scale).astype(np.int8)), name
             compared += 1
-    assert compared == 33
+    assert compared == CONVOLUTIONS
 
 
 def test_a_dead_channel_keeps_a_scale_above_zero() -> None:

@@ -27,15 +27,15 @@ def test_the_joint_logit_is_that_of_both_probabilities_multiplied() -> None:
 def test_the_embeddings_are_unit_vectors_and_equal_ones_match_best() -> None:
     torch.manual_seed(1)
     matching = Matching(16, 4, 8).eval()
-    deep = torch.rand(5, 16, 4, 4)
-    logit, embeddings = matching(deep, torch.rand(5, 16, 4, 4))
+    fine = torch.rand(5, 16, 4, 4)
+    logit, embeddings = matching(fine, torch.rand(5, 16, 4, 4))
     assert logit.shape == (5,)
-    assert embeddings.shape == (5, 2, 8)
+    assert embeddings.shape == (5, 2, 8 * 4 * 4)
     assert torch.allclose(embeddings.norm(dim=2), torch.ones(5, 2), atol=1e-3)
     # The same weights for both streams, and the same features: a cosine of 1.
-    for pair in (matching.squeeze, matching.bn, matching.project, matching.doubt):
+    for pair in (matching.outline, matching.project, matching.doubt):
         pair[1].load_state_dict(pair[0].state_dict())
-    assert (matching(deep, deep)[0] >= matching(deep, deep.roll(1, 0))[0]).all()
+    assert (matching(fine, fine)[0] >= matching(fine, fine.roll(1, 0))[0]).all()
 
 
 def test_a_comparison_only_ever_lowers_the_score() -> None:

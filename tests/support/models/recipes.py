@@ -9,6 +9,7 @@ modalities = ["rgb", "ir"]
 width = 8
 maps = 2
 ir_level = 64
+match = 4
 size = 64
 [data.train]
 family = "A"
