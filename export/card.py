@@ -38,6 +38,7 @@ COMPARED = (
     " The fine features of both streams are compared cell by cell as well: the score is the probability of a live "
     "face times the probability that both images show one moment."
 )
+OFFSET = " {offset:g} is added to the logit of the second, a choice made on the development sets."
 BRIGHTENED = (
     " An IR crop whose mean is below {level} is brightened to it inside the graph, by a factor of at most {most:g}."
 )
@@ -174,7 +175,7 @@ def model_card(manifest: Manifest) -> str:
     """Return the model card of a bundle as Markdown."""
     training: dict[str, Any] = manifest.training
     network = training["recipe"]["network"]
-    level = network.get("ir_level", 0)
+    level, offset = network.get("ir_level", 0), training.get("match_offset", 0.0)
     curve = training["curve"]
     point = manifest.operating_points[0]
     data = [f"| {name} | {entry['pairs']} | `{entry['sha256'][:16]}…` |" for name, entry in training["data"].items()]
@@ -191,7 +192,7 @@ def model_card(manifest: Manifest) -> str:
         second=manifest.modalities[1],
         width=network["width"],
         maps=network["maps"],
-        compared=COMPARED if network.get("match") else "",
+        compared=(COMPARED if network.get("match") else "") + (OFFSET.format(offset=offset) if offset else ""),
         brightened=BRIGHTENED.format(level=level, most=Brightening.MOST) if level else "",
         size=manifest.crop.size,
         context=f"{1 + 2 * manifest.crop.margin:.1f}",

@@ -15,10 +15,13 @@ def average_command(
     checkpoints: Annotated[list[Path], typer.Argument(help="Checkpoints of one training history, the newest first.")],
     out: Annotated[Path, typer.Option(help="File for the average.")],
     share: Annotated[list[float] | None, typer.Option(help="Share of each checkpoint; equal by default.")] = None,
+    match_offset: Annotated[
+        float, typer.Option(help="Added to the logit that both images show one moment.", min=-10, max=10)
+    ] = 0.0,
 ) -> None:
     """Write the weighted average of checkpoints that were trained one from another."""
     try:
-        average(checkpoints, share or [1.0] * len(checkpoints), out)
+        average(checkpoints, share or [1.0] * len(checkpoints), out, match_offset)
     except (CheckpointError, ValueError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None

@@ -49,6 +49,13 @@ class Matching(nn.Module):
         """Return the layers that look for what both images show: where things begin and end."""
         return nn.Sequential(nn.Conv2d(channels, inner, 3, 1, 1, bias=False), nn.BatchNorm2d(inner), nn.ReLU())
 
+    @torch.no_grad()
+    def shift(self, offset: float) -> None:
+        """Add ``offset`` to the logit of every pair."""
+        for doubt in self.doubt:
+            assert isinstance(doubt, nn.Linear)
+            doubt.bias.add_(offset / STEEPNESS / len(self.doubt))
+
     def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logit [N] and the embeddings [N, 2, width·h·h], each of L2 norm 1."""
         embeddings: list[Tensor] = []

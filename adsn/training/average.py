@@ -15,14 +15,19 @@ from adsn.network.checkpoint import CheckpointError, load_checkpoint, save_check
 from adsn.network.model import ADSN
 
 
-def average(paths: Sequence[Path], shares: Sequence[float], out: Path) -> None:
+def average(paths: Sequence[Path], shares: Sequence[float], out: Path, match_offset: float = 0.0) -> None:
     """Write the average of checkpoints, weighted by ``shares``, with the training record of the first.
+
+    ``match_offset`` is added to the logit that both images show one moment. A negative one accepts fewer mismatched
+    pairs at the same BPCER, at the cost of other attacks. Training cannot choose it, because it knows neither how
+    frequent each attack is nor the threshold.
 
     Parameters that only some networks have, those of the comparison of the streams, are averaged over these. Networks
     of unrelated training runs give a useless average, which is not detected: evaluate it.
 
     Raises:
-        CheckpointError: a checkpoint cannot be read, or has another shape than the first.
+        CheckpointError: a checkpoint cannot be read, or has another shape than the first, or has no comparison of the
+            streams that ``match_offset`` could change.
         ValueError: there are fewer than two checkpoints, or the shares are not one positive number for each.
     """
     if len(paths) < 2 or len(shares) != len(paths) or min(shares) <= 0:
@@ -35,11 +40,17 @@ def average(paths: Sequence[Path], shares: Sequence[float], out: Path) -> None:
     states = [network.state_dict() for network, _ in networks]
     merged = ADSN(first.config)
     merged.load_state_dict({name: _mean(name, states, shares) for name in states[0]})
+    if match_offset:
+        if merged.matching is None:
+            raise CheckpointError(f"{paths[0]}: it does not compare its streams; omit the match offset.")
+        merged.matching.shift(match_offset)
     averaged = [
         {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "share": share}
         for path, share in zip(paths, shares, strict=True)
     ]
-    save_checkpoint(out, merged, {**record, "averaged": averaged})
+    offset = record.get("match_offset", 0.0) + match_offset
+    changed = {"averaged": averaged, **({"match_offset": offset} if offset else {})}
+    save_checkpoint(out, merged, {**record, **changed})
 
 
 def _mean(name: str, states: Sequence[dict[str, Any]], shares: Sequence[float]) -> Tensor:

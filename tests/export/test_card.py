@@ -45,12 +45,13 @@ def test_the_card_says_whether_weights_were_averaged_compared_or_brightened() ->
     data = without_mismatches()
     training = data["training"]
     training["averaged"] = [{"sha256": "0" * 64, "share": 0.75}, {"sha256": "1" * 64, "share": 0.25}]
-    training["recipe"]["network"].update(match=64, ir_level=48)
+    training["recipe"]["network"].update(match=16, ir_level=48)
+    training["match_offset"] = -1.5
     card = model_card(manifest_of(data))
     assert "the average of 2 checkpoints of this training history, with shares of 0.75, 0.25" in card
-    assert "both images show one moment" in card
+    assert "both images show one moment. -1.5 is added to the logit of the second" in card
     assert "An IR crop whose mean is below 48 is brightened to it inside the graph, by a factor of at most 4." in card
-    del training["averaged"]
+    del training["averaged"], training["match_offset"]
     training["recipe"]["network"].update(match=0, ir_level=0)
     plain = model_card(manifest_of(data))
     assert "average of" not in plain

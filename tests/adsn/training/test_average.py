@@ -12,6 +12,7 @@ from adsn.cli.average import average_command
 from adsn.network.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from adsn.network.model import ADSN, NetworkConfig
 from adsn.training.average import average
+from tests.support.models.crops import crops
 
 
 def saved(path: Path, seed: int, match: int = 0, maps: int = 2) -> Path:
@@ -33,6 +34,23 @@ def test_shares_weigh_and_new_parameters_stay(tmp_path: Path) -> None:
     assert all(torch.equal(values[name], a.state_dict()[name]) for name in compared)
     assert record["name"] == "1"
     assert [entry["share"] for entry in record["averaged"]] == [3.0, 1.0]
+
+
+def test_a_match_offset_moves_the_logit_alone(tmp_path: Path) -> None:
+    one = saved(tmp_path / "one", 1, match=8)
+    average([one, one], [1.0, 1.0], tmp_path / "out", -2.0)
+    average([tmp_path / "out"] * 2, [1.0, 1.0], tmp_path / "again", 0.5)
+    images = crops("rgb", 4), crops("ir", 4)
+    before, after, last = (load_checkpoint(tmp_path / name) for name in ("one", "out", "again"))
+    outputs = [network.eval().features(*images) for network, _ in (before, after, last)]
+    logits = [out.match for out in outputs if out.match is not None]
+    assert torch.allclose(logits[1], logits[0] - 2.0, atol=1e-4)
+    assert torch.allclose(logits[2], logits[0] - 1.5, atol=1e-4)
+    assert torch.allclose(outputs[0].logit, outputs[1].logit, atol=1e-5)
+    assert (after[1]["match_offset"], last[1]["match_offset"]) == (-2.0, -1.5)
+    plain = saved(tmp_path / "plain", 1)
+    with pytest.raises(CheckpointError, match="does not compare its streams"):
+        average([plain, plain], [1.0, 1.0], tmp_path / "none", 1.0)
 
 
 def test_what_cannot_be_averaged_is_refused(tmp_path: Path) -> None:
