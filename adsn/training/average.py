@@ -28,10 +28,13 @@ def average(paths: Sequence[Path], shares: Sequence[float], out: Path, match_off
     Raises:
         CheckpointError: a checkpoint cannot be read, or has another shape than the first, or has no comparison of the
             streams that ``match_offset`` could change.
-        ValueError: there are fewer than two checkpoints, or the shares are not one positive number for each.
+        ValueError: there are fewer than two checkpoints, or one with a ``match_offset``, or the shares are not one
+            positive number for each.
     """
-    if len(paths) < 2 or len(shares) != len(paths) or min(shares) <= 0:
-        raise ValueError("averaging needs two checkpoints or more, and one positive share for each.")
+    if len(paths) < (1 if match_offset else 2) or len(shares) != len(paths) or min(shares) <= 0:
+        raise ValueError(
+            "averaging needs two checkpoints or more, and one positive share for each. A match offset alone needs one."
+        )
     networks = [load_checkpoint(path) for path in paths]
     first, record = networks[0]
     for path, (network, _) in zip(paths, networks, strict=True):
@@ -49,7 +52,9 @@ def average(paths: Sequence[Path], shares: Sequence[float], out: Path, match_off
         for path, share in zip(paths, shares, strict=True)
     ]
     offset = record.get("match_offset", 0.0) + match_offset
-    changed = {"averaged": averaged, **({"match_offset": offset} if offset else {})}
+    changed = {"averaged": averaged} if len(paths) > 1 else {}
+    if offset:
+        changed["match_offset"] = offset
     save_checkpoint(out, merged, {**record, **changed})
 
 

@@ -38,7 +38,7 @@ def test_shares_weigh_and_new_parameters_stay(tmp_path: Path) -> None:
 
 def test_a_match_offset_moves_the_logit_alone(tmp_path: Path) -> None:
     one = saved(tmp_path / "one", 1, match=8)
-    average([one, one], [1.0, 1.0], tmp_path / "out", -2.0)
+    average([one], [1.0], tmp_path / "out", -2.0)
     average([tmp_path / "out"] * 2, [1.0, 1.0], tmp_path / "again", 0.5)
     images = crops("rgb", 4), crops("ir", 4)
     before, after, last = (load_checkpoint(tmp_path / name) for name in ("one", "out", "again"))
@@ -48,6 +48,7 @@ def test_a_match_offset_moves_the_logit_alone(tmp_path: Path) -> None:
     assert torch.allclose(logits[2], logits[0] - 1.5, atol=1e-4)
     assert torch.allclose(outputs[0].logit, outputs[1].logit, atol=1e-5)
     assert (after[1]["match_offset"], last[1]["match_offset"]) == (-2.0, -1.5)
+    assert "averaged" not in after[1]
     plain = saved(tmp_path / "plain", 1)
     with pytest.raises(CheckpointError, match="does not compare its streams"):
         average([plain, plain], [1.0, 1.0], tmp_path / "none", 1.0)
