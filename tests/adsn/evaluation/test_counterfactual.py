@@ -113,14 +113,14 @@ def shipped(presentations: int) -> Counterfactual:
 def test_glasses_are_no_proof_of_life(species: str) -> None:
     """An earlier model refused every bare mask, and accepted half of the same masks with glasses."""
     effect = shipped(80).effect("glasses", species)
-    # The shipped model accepts up to one in seven, with or without glasses (docs/counterfactual.md has 200 of each). An
+    # The shipped model accepts up to one in ten, with or without glasses (docs/counterfactual.md has 200 of each). An
     # earlier one accepted a quarter of the vinyl prints and over half of the masks with glasses, and none without.
-    assert effect.with_it.errors <= 14
-    assert abs(effect.change) <= 0.08
+    assert effect.with_it.errors <= 8
+    assert abs(effect.change) <= 0.06
 
 
 def test_a_medical_mask_is_no_attack() -> None:
     """An earlier model, which had seen no medical mask in training, refused 199 of 200 people who wore one."""
     effect = shipped(80).effect("medical mask", "bona_fide")
-    # The shipped model refuses about one in five (docs/counterfactual.md).
+    # The shipped model refuses about one in four (docs/counterfactual.md).
     assert effect.with_it.errors <= 28
