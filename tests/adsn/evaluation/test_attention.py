@@ -12,7 +12,7 @@ from runtime.liveness.open import default_bundle, open_engine
 from synthetic import Presentation, render_patch
 
 
-def test_one_map_of_rgb_lies_on_the_attacked_region_more_than_chance_would() -> None:
+def test_one_map_of_infrared_lies_on_the_attacked_region_more_than_chance_would() -> None:
     bundle = open_bundle(default_bundle())
     attend, rule = engine_attention(open_engine(bundle, precision="int8")), bundle.manifest.rule()
     found: list[float] = []
@@ -24,7 +24,7 @@ def test_one_map_of_rgb_lies_on_the_attacked_region_more_than_chance_would() -> 
             continue
         box = Box(*r.box)
         maps = attend({"rgb": crop(r.rgb, box, rule)[None], "ir": crop(r.ir, Box(*r.ir_box), rule)[None]})[0]
-        found.append(weight_on(maps[0, 1:2], crop(r.region, box, rule)))
-    # Measured over 80 presentations: the second RGB map reaches 2.1 times chance (standard error 0.3). Most other maps
-    # stay at fixed places at the edge of the crop. They do so to avoid each other, not because of the attack.
-    assert float(np.mean(found)) > 1.3
+        found.append(weight_on(maps[1, :1], crop(r.region, box, rule)))
+    # Measured over 160 presentations: the first IR map reaches 3.5 times chance (standard error 0.2). The maps of RGB are
+    # at chance or below it. They avoid each other and stay at fixed places, mostly at the edge of the crop.
+    assert float(np.mean(found)) > 2.5
