@@ -25,6 +25,6 @@ def test_one_map_of_infrared_lies_on_the_attacked_region_more_than_chance_would(
         box = Box(*r.box)
         maps = attend({"rgb": crop(r.rgb, box, rule)[None], "ir": crop(r.ir, Box(*r.ir_box), rule)[None]})[0]
         found.append(weight_on(maps[1, :1], crop(r.region, box, rule)))
-    # Measured over 160 presentations: the first IR map reaches 3.5 times chance (standard error 0.2). The maps of RGB are
-    # at chance or below it. They avoid each other and stay at fixed places, mostly at the edge of the crop.
+    # Measured over 160 presentations: the first IR map reaches 3.5 times chance (standard error 0.2). The maps of RGB
+    # are at chance or below it. They avoid each other and stay at fixed places, mostly at the edge of the crop.
     assert float(np.mean(found)) > 2.5
