@@ -14,6 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
+from export.nodes import consumers_of
 from runtime.bundle.onnx_check import OPERATORS
 from runtime.engines.tensorrt.versions import TensorRtGeneration
 
@@ -137,10 +138,7 @@ def operators(g: _Graph) -> Iterator[LintViolation]:
 def conv_relu_fusion(g: _Graph) -> Iterator[LintViolation]:
     """Refuse Q/DQ between a convolution and its ReLU, which would keep TensorRT from fusing the two."""
     producers = {name: node for node in g.nodes for name in node.output}
-    consumers: dict[str, list[onnx.NodeProto]] = {}
-    for node in g.nodes:
-        for name in node.input:
-            consumers.setdefault(name, []).append(node)
+    consumers = consumers_of(g.nodes)
     for node in g.quantisers():
         producer = producers.get(node.input[0])
         if node.op_type == "QuantizeLinear" and producer is not None and producer.op_type == "Conv":

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from export.errors import ExportError
+from export.nodes import consumers_of
 
 CAMERA_RANGE = (-1.0, 127 / 128)
 """Range to which the 256 values of a camera are normalised. If exactly this range is quantised, each value is one
@@ -59,10 +60,7 @@ class _Reader:
     """Follow the nodes of a graph from an input on."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:
-        self._consumers: dict[str, list[onnx.NodeProto]] = {}
-        for node in graph.node:
-            for name in node.input:
-                self._consumers.setdefault(name, []).append(node)
+        self._consumers = consumers_of(graph.node)
         self._constants = {tensor.name: tensor for tensor in graph.initializer}
 
     def operators(self, name: str) -> list[str]:

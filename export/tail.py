@@ -27,6 +27,7 @@ from onnx import helper, numpy_helper
 
 from adsn.network.matching import STEEPNESS
 from adsn.network.model import BLOCKS_PER_LAYER, LOCAL_GAIN
+from export.nodes import consumers_of
 
 EPSILON, TOTAL_EPSILON = 1e-6, 1e-3
 """Constants of `adsn.network.model.BilinearAttentionPooling` and `adsn.network.matching.Matching`."""
@@ -81,10 +82,7 @@ class _Reader:
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.nodes = {node.name: node for node in graph.node}
-        self.consumers: dict[str, list[onnx.NodeProto]] = {}
-        for node in graph.node:
-            for name in node.input:
-                self.consumers.setdefault(name, []).append(node)
+        self.consumers = consumers_of(graph.node)
         self.constants = {t.name: t for t in graph.initializer}
 
     def maps_from_deep(self) -> bool:

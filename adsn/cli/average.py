@@ -19,7 +19,10 @@ def average_command(
         float, typer.Option(help="Added to the logit that both images show one moment.", min=-10, max=10)
     ] = 0.0,
 ) -> None:
-    """Write the weighted average of checkpoints that were trained one from another."""
+    """Write the weighted average of checkpoints that were trained one from another.
+
+    With --match-offset, one checkpoint is enough.
+    """
     try:
         average(checkpoints, share or [1.0] * len(checkpoints), out, match_offset)
     except (CheckpointError, ValueError, OSError) as error:

@@ -123,4 +123,4 @@ def test_a_medical_mask_is_no_attack() -> None:
     """An earlier model, which had seen no medical mask in training, refused 199 of 200 people who wore one."""
     effect = shipped(80).effect("medical mask", "bona_fide")
     # The shipped model refuses about one in four (docs/counterfactual.md).
-    assert effect.with_it.errors <= 30
+    assert effect.with_it.errors <= 28

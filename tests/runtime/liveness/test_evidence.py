@@ -275,7 +275,7 @@ def test_a_verdict_stands_until_the_next_attempt() -> None:
         number += 1
     assert gathered.add(pair(number + 1, 0.0)) == Verdict("live", ())
     gathered.reset("done")
-    assert gathered.expire(10**18) is None, "the deadline starts with the first pair"
+    assert gathered.expire(10**18) is None, "no attempt has begun, so none can time out"
     assert gathered.state.level == 0
     # Pairs from before the reset are not counted again.
     assert gathered.add(pair(number)) is None
